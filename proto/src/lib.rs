@@ -8,19 +8,46 @@ pub use timestamp::Timestamp;
 
 /// The CNI plugin's calls to felix.
 pub mod cni {
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::disallowed_methods, clippy::too_many_lines, reason = "generated")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::disallowed_methods,
+        clippy::too_many_lines,
+        clippy::allow_attributes_without_reason,
+        reason = "generated"
+    )]
     tonic::include_proto!("tortie.cni.v1");
 }
 
 /// bgpd's status, and the origin of prefixes.
 pub mod bgp {
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::disallowed_methods, clippy::too_many_lines, reason = "generated")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::disallowed_methods,
+        clippy::too_many_lines,
+        clippy::allow_attributes_without_reason,
+        reason = "generated"
+    )]
     tonic::include_proto!("tortie.bgp.v1");
 }
 
 /// felix's status.
 pub mod felix {
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::disallowed_methods, clippy::too_many_lines, reason = "generated")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::disallowed_methods,
+        clippy::too_many_lines,
+        clippy::allow_attributes_without_reason,
+        reason = "generated"
+    )]
     tonic::include_proto!("tortie.felix.v1");
 }
 

@@ -1,1 +1,31 @@
-//! Skeleton.
+//! One nftables table, `inet tortie`, as a value.
+//!
+//! A [`Ruleset`] holds sets, maps and chains. It can be compared ([`diff`]), written as netlink messages ([`encode`]),
+//! read back from a dump ([`Decoder`]), printed as `nft -f` reads it ([`text`]) and asked what it does with a packet
+//! ([`verdict`]). Everything a type can hold works in all five. Nothing here does I/O: the crate `kernel` carries the
+//! bytes.
+
+mod chain;
+mod datatype;
+mod expression;
+mod name;
+mod packet;
+mod rule;
+mod ruleset;
+mod set;
+mod value;
+
+pub use chain::{Base, Chain, ChainKind, Hook, Policy, priority};
+pub use datatype::Datatype;
+pub use expression::{Expression, Field, Key, NumgenMode, concat, jhash, numgen};
+pub use name::Name;
+pub use packet::{ConnectionState, Conntrack, Direction, Packet, Rejection};
+pub use rule::{
+    Comparand, DynamicOperation, Family, MarkTarget, MarkValue, Match, Reject, Rule, Statement, Verdict, VerdictMap,
+};
+pub use ruleset::Ruleset;
+pub use set::{Data, MapData, Set};
+pub use value::{Element, Value};
+
+/// The name of the table. Its family is `inet`.
+pub const TABLE: &str = "tortie";

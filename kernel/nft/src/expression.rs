@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
 
-use crate::{Comparand, Datatype, Element, Match, Name, Statement, Value, Verdict, VerdictMap};
+use crate::{Comparand, Datatype, Element, Family, Match, Name, Statement, Value, Verdict, VerdictMap};
 
 /// A field of the packet or of its connection.
 ///
@@ -48,6 +48,20 @@ pub enum Field {
     Icmpv6Type,
     /// `icmpv6 code`
     Icmpv6Code,
+}
+
+/// IP protocol numbers that have a name here.
+pub mod protocol {
+    /// ICMP
+    pub const ICMP: u8 = 1;
+    /// TCP
+    pub const TCP: u8 = 6;
+    /// UDP
+    pub const UDP: u8 = 17;
+    /// ICMPv6
+    pub const ICMPV6: u8 = 58;
+    /// SCTP
+    pub const SCTP: u8 = 132;
 }
 
 /// One part of a key.
@@ -132,7 +146,41 @@ impl<E: Into<Expression>, const N: usize> From<[E; N]> for Key {
     }
 }
 
+impl Expression {
+    /// The type of what it yields.
+    #[must_use]
+    pub const fn datatype(&self) -> Datatype {
+        match self {
+            Self::Field(field) => field.datatype(),
+            Self::Numgen { .. } | Self::Jhash { .. } => Datatype::Slot,
+        }
+    }
+
+    /// The fields it reads.
+    pub(crate) fn fields(&self) -> &[Field] {
+        match self {
+            Self::Field(field) => std::slice::from_ref(field),
+            Self::Numgen { .. } => &[],
+            Self::Jhash { over, .. } => over,
+        }
+    }
+}
+
 impl Key {
+    /// The types of its parts.
+    #[must_use]
+    pub fn datatypes(&self) -> Vec<Datatype> {
+        self.0.iter().map(Expression::datatype).collect()
+    }
+
+    /// The field, if it is one and nothing else.
+    pub(crate) fn as_field(&self) -> Option<Field> {
+        match self.0.as_slice() {
+            [Expression::Field(field)] => Some(*field),
+            _ => None,
+        }
+    }
+
     /// `self . next`
     #[must_use]
     pub fn dot(mut self, next: impl Into<Expression>) -> Self {
@@ -204,13 +252,13 @@ impl Field {
     /// `FIELD ADDRESS/LENGTH`. A network that holds all addresses is a match too, of its family.
     #[must_use]
     pub fn is_in_network(self, network: IpNetwork) -> Statement {
-        Key::from(self).compare(false, Comparand::network(network))
+        Key::from(self).compare(false, Comparand::Network(network))
     }
 
     /// `FIELD != ADDRESS/LENGTH`
     #[must_use]
     pub fn is_not_in_network(self, network: IpNetwork) -> Statement {
-        Key::from(self).compare(true, Comparand::network(network))
+        Key::from(self).compare(true, Comparand::Network(network))
     }
 
     /// `FIELD START-END`, both included.
@@ -295,6 +343,24 @@ impl Field {
     #[must_use]
     pub fn dot(self, next: impl Into<Expression>) -> Key {
         Key::from(self).dot(next)
+    }
+
+    /// The family that alone has it.
+    pub(crate) const fn family(self) -> Option<Family> {
+        match self {
+            Self::Ip4Saddr | Self::Ip4Daddr | Self::IcmpType | Self::IcmpCode => Some(Family::Ipv4),
+            Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Type | Self::Icmpv6Code => Some(Family::Ipv6),
+            _ => None,
+        }
+    }
+
+    /// The protocol that alone has it.
+    pub(crate) const fn protocol(self) -> Option<u8> {
+        match self {
+            Self::IcmpType | Self::IcmpCode => Some(protocol::ICMP),
+            Self::Icmpv6Type | Self::Icmpv6Code => Some(protocol::ICMPV6),
+            _ => None,
+        }
     }
 
     /// The type of its values.

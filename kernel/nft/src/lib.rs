@@ -5,6 +5,7 @@
 //! ([`verdict`]). Everything a type can hold works in all five. Nothing here does I/O: the crate `kernel` carries the
 //! bytes.
 
+mod canonical;
 mod chain;
 mod datatype;
 mod expression;
@@ -17,7 +18,7 @@ mod value;
 
 pub use chain::{Base, Chain, ChainKind, Hook, Policy, priority};
 pub use datatype::Datatype;
-pub use expression::{Expression, Field, Key, NumgenMode, concat, jhash, numgen};
+pub use expression::{Expression, Field, Key, NumgenMode, concat, jhash, numgen, protocol};
 pub use name::Name;
 pub use packet::{ConnectionState, Conntrack, Direction, Packet, Rejection};
 pub use rule::{

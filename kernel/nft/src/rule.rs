@@ -1,29 +1,48 @@
 //! Rules and their statements.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
+use crate::canonical::canonical;
 use crate::{Element, Key, Name, Value};
 
 /// Statements, tried from left to right until one does not match or gives a verdict.
+///
+/// Kept in the one form in which it also comes back from the kernel: a family or protocol match that the next
+/// statement implies is left out, a set of one value is that value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// In order. Empty only for a rule of a dump that no version of tortie writes: it equals no rule that is wanted.
-    pub statements: Vec<Statement>,
-    /// Printed by nft, else without effect. At most 127 bytes.
-    pub comment: Option<Arc<str>>,
+    statements: Vec<Statement>,
+    comment: Option<Arc<str>>,
 }
 
 impl Rule {
     /// A rule of these statements.
     #[must_use]
     pub fn new(statements: impl IntoIterator<Item = Statement>) -> Self {
-        Self { statements: statements.into_iter().collect(), comment: None }
+        Self { statements: canonical(statements.into_iter().collect()), comment: None }
     }
 
-    /// The same with a comment.
+    /// In order. Empty only for a rule of a dump that tortie cannot read: it equals no rule that is wanted.
+    #[must_use]
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// Printed by nft, else without effect.
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    pub(crate) const fn unreadable() -> Self {
+        Self { statements: Vec::new(), comment: None }
+    }
+
+    /// The same with a comment, at most 127 bytes.
     #[must_use]
     pub fn with_comment(mut self, comment: impl Into<Arc<str>>) -> Self {
         self.comment = Some(comment.into());
@@ -184,12 +203,6 @@ pub enum Comparand {
     Elements(BTreeSet<Element>),
 }
 
-impl Comparand {
-    pub(crate) fn network(network: IpNetwork) -> Self {
-        Self::Network(network)
-    }
-}
-
 /// Where a verdict is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerdictMap {
@@ -294,12 +307,29 @@ pub enum Family {
 }
 
 impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: &IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
     /// Its number in the kernel (`NFPROTO_*`).
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
             Self::Ipv4 => 2,
             Self::Ipv6 => 10,
+        }
+    }
+
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            2 => Some(Self::Ipv4),
+            10 => Some(Self::Ipv6),
+            _ => None,
         }
     }
 }

@@ -234,3 +234,34 @@ impl fmt::Debug for Element {
         }
     }
 }
+
+/// The address that these bytes are.
+pub(crate) fn address(value: &Value) -> Option<IpAddr> {
+    match value.as_bytes().len() {
+        4 => <[u8; 4]>::try_from(value.as_bytes()).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(value.as_bytes()).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// The number of leading bits that all values from `start` to `end` share, if these are all values that share them.
+pub(crate) fn prefix_length(start: &Value, end: &Value) -> Option<u8> {
+    let mut length = 0u8;
+    let mut inside = true;
+    for (low, high) in start.as_bytes().iter().zip(end.as_bytes()) {
+        let free = low ^ high;
+        if inside {
+            let shared = free.leading_zeros().min(8);
+            // The bits after the shared ones: all zero at the start and all one at the end.
+            let rest = 0xffu8.checked_shr(shared).unwrap_or(0);
+            if low & rest != 0 || high & rest != rest {
+                return None;
+            }
+            length = length.checked_add(u8::try_from(shared).ok()?)?;
+            inside = shared == 8;
+        } else if *low != 0 || *high != 0xff {
+            return None;
+        }
+    }
+    Some(length)
+}

@@ -7,26 +7,40 @@
 
 mod canonical;
 mod chain;
+mod change;
 mod datatype;
+mod decode;
+mod diff;
+mod encode;
 mod expression;
+mod jhash;
 mod name;
+mod netlink;
 mod packet;
 mod rule;
 mod ruleset;
 mod set;
+mod text;
 mod value;
+mod verdict;
 
 pub use chain::{Base, Chain, ChainKind, Hook, Policy, priority};
+pub use change::Change;
 pub use datatype::Datatype;
+pub use decode::{Decoder, generation};
+pub use diff::diff;
+pub use encode::{Batch, encode, request};
 pub use expression::{Expression, Field, Key, NumgenMode, concat, jhash, numgen, protocol};
 pub use name::Name;
-pub use packet::{ConnectionState, Conntrack, Direction, Packet, Rejection};
+pub use packet::{ConnectionState, Conntrack, Direction, Packet};
 pub use rule::{
     Comparand, DynamicOperation, Family, MarkTarget, MarkValue, Match, Reject, Rule, Statement, Verdict, VerdictMap,
 };
 pub use ruleset::Ruleset;
 pub use set::{Data, MapData, Set};
+pub use text::{rule_text, text};
 pub use value::{Element, Value};
+pub use verdict::{Judgement, Outcome, Step, verdict};
 
 /// The name of the table. Its family is `inet`.
 pub const TABLE: &str = "tortie";

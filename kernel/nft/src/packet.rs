@@ -114,12 +114,3 @@ pub enum Direction {
     /// From the other side.
     Reply = 1,
 }
-
-/// Why a packet ended, in words of nft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rejection {
-    /// Dropped without a word.
-    Drop,
-    /// Dropped, and the sender told.
-    Reject(crate::Reject),
-}

@@ -55,7 +55,7 @@ impl Rule {
 pub enum Statement {
     /// Goes on only if it holds.
     Match(Match),
-    /// The verdict that a map has for the key; goes on if it has none.
+    /// The verdict that a map has for the key; when it has none, on to the next rule.
     VerdictMap {
         /// What is looked up.
         key: Key,
@@ -77,7 +77,7 @@ pub enum Statement {
         fully_random: bool,
     },
     /// `dnat FAMILY to KEY map @MAP`, in a nat chain at prerouting or output. The map's values are `ADDRESS . PORT`.
-    /// Goes on when the map has none. Needs a match of `meta l4proto` before it.
+    /// When the map has none, on to the next rule. Needs a match of `meta l4proto` before it.
     Dnat {
         /// The family of the addresses.
         family: Family,

@@ -1,10 +1,12 @@
 //! Where resources are kept: list, watch, and compare-and-swap, the same over every back end.
 //!
-//! - `Directory`: a folder of manifests, its own admission.
+//! - [`Directory`]: a folder of manifests, its own admission.
 //! - [`Memory`]: nothing but a map, for tests and for single processes.
 //!
 //! A consumer usually wants the [`syncer`]: one bounded stream of what is there, valid and merged over kinds.
 
+pub mod decode;
+mod directory;
 mod memory;
 mod refusal;
 mod store;
@@ -15,6 +17,7 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 
 use resources::{Invalid, Key, Kind, Resource};
 
+pub use directory::Directory;
 pub use memory::Memory;
 pub use refusal::{Origin, Position, Reason, Refusal};
 pub use watch::{Event, Watch};

@@ -46,14 +46,39 @@ impl ObjectMeta {
         Self { name: name.into(), namespace: Some(namespace.into()), ..Self::default() }
     }
 
+    /// Takes labels and annotations out of the annotation in which `crd.projectcalico.org/v1` objects keep them. What is
+    /// not readable stays, and does not validate.
+    pub(crate) fn unwrap_calico(&mut self) {
+        let Some(text) = self.annotations.get(CALICO_METADATA) else { return };
+        let Ok(kept) = serde_json::from_str::<Kept>(text) else { return };
+        self.annotations.remove(CALICO_METADATA);
+        self.labels.extend(kept.labels);
+        self.annotations.extend(kept.annotations);
+    }
+
     pub(crate) fn validate(&self, out: &mut Vec<Invalid>) {
         if !is_subdomain(&self.name) {
             out.push(Invalid::new("metadata.name", &self.name, SUBDOMAIN));
+        }
+        if let Some(text) = self.annotations.get(CALICO_METADATA) {
+            let field = format!("metadata.annotations[{CALICO_METADATA}]");
+            out.push(Invalid::new(field, text, "JSON with labels and annotations"));
         }
         if let Some(namespace) = self.namespace.as_deref().filter(|n| !is_label(n)) {
             out.push(Invalid::new("metadata.namespace", namespace, LABEL));
         }
     }
+}
+
+/// Where Calico keeps what a person wrote as metadata of an object in the older group.
+const CALICO_METADATA: &str = "projectcalico.org/metadata";
+
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(default, deserialize_with = "null::default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null::default")]
+    annotations: BTreeMap<String, String>,
 }
 
 const SUBDOMAIN: &str =

@@ -102,9 +102,11 @@ impl Resource {
         Key { kind: self.kind(), namespace: metadata.namespace.clone(), name: metadata.name.clone() }
     }
 
-    /// Makes the namespace what the kind demands: `default` where a namespaced object names none, none where a
-    /// cluster-wide object names one.
+    /// Brings the metadata into the form in which objects are compared: `default` as namespace where a namespaced object
+    /// names none, none where a cluster-wide object names one, and the labels and annotations that Calico's older group
+    /// keeps in an annotation in their place.
     pub fn normalize(&mut self) {
+        self.metadata_mut().unwrap_calico();
         let namespaced = self.kind().is_namespaced();
         let namespace = &mut self.metadata_mut().namespace;
         if !namespaced {

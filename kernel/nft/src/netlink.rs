@@ -7,6 +7,10 @@ pub(crate) const INET: u8 = 1;
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 pub(crate) const HEADER: usize = 20;
+/// `struct nfgenmsg`.
+pub(crate) const FAMILY_HEADER: usize = 4;
+/// The generation in `NFT_MSG_NEWGEN`.
+pub(crate) const GENERATION_ID: u16 = 1;
 
 pub(crate) mod message {
     pub(crate) const BATCH_BEGIN: u16 = 16;

@@ -11,7 +11,9 @@ use attribute::Attributes;
 use set::RawSet;
 
 use crate::encode::user_data;
-use crate::netlink::{HEADER, SUBSYSTEM, chain as chain_attribute, message, rule as rule_attribute};
+use crate::netlink::{
+    FAMILY_HEADER, GENERATION_ID, SUBSYSTEM, chain as chain_attribute, message, rule as rule_attribute,
+};
 use crate::{Base, Chain, ChainKind, Hook, Name, Policy, Rule, Ruleset, TABLE};
 
 /// Collects the messages of a dump.
@@ -30,12 +32,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes one message with its headers. Of other tables and subsystems, and of kinds that are not part of a dump,
-    /// nothing is kept.
-    pub fn message(&mut self, message: &[u8]) {
-        let Some(&[low, high]) = message.get(4..6) else { return };
-        let kind = u16::from_ne_bytes([low, high]);
-        let Some(attributes) = message.get(HEADER..).map(Attributes::new) else { return };
+    /// Takes one message: its type and what follows the netlink header. Of other tables and subsystems, and of kinds
+    /// that are not part of a dump, nothing is kept.
+    pub fn message(&mut self, kind: u16, body: &[u8]) {
+        let Some(body) = body.get(FAMILY_HEADER..) else { return };
+        let attributes = Attributes::new(body);
         // The table is attribute 1 in all of them.
         if kind >> 8 != SUBSYSTEM || attributes.text(chain_attribute::TABLE) != Some(TABLE) {
             return;
@@ -58,8 +59,8 @@ impl Decoder {
                 }
             }
             message::NEW_RULE => {
-                if let (Some(chain), Some(bytes)) = (attributes.text(rule_attribute::CHAIN), message.get(HEADER..)) {
-                    self.rules.push((chain.into(), bytes.to_vec()));
+                if let Some(chain) = attributes.text(rule_attribute::CHAIN) {
+                    self.rules.push((chain.into(), body.to_vec()));
                 }
             }
             _ => {}
@@ -118,12 +119,11 @@ fn base(attributes: Attributes<'_>) -> Option<Base> {
     })
 }
 
-/// The generation in an answer to [`crate::request::generation`].
+/// The generation in an answer to [`crate::request::generation`], of this type and with this after the netlink header.
 #[must_use]
-pub fn generation(message: &[u8]) -> Option<u32> {
-    let &[low, high] = message.get(4..6)? else { return None };
-    if u16::from_ne_bytes([low, high]) != SUBSYSTEM << 8 | message::NEW_GENERATION {
+pub fn generation(kind: u16, body: &[u8]) -> Option<u32> {
+    if kind != SUBSYSTEM << 8 | message::NEW_GENERATION {
         return None;
     }
-    Attributes::new(message.get(HEADER..)?).number(1)
+    Attributes::new(body.get(FAMILY_HEADER..)?).number(GENERATION_ID)
 }

@@ -177,8 +177,8 @@ const fn header_field(field: Field) -> (u32, u32) {
         Field::IcmpCode => (4, 2),
         Field::Icmpv6Type => (14, 1),
         Field::Icmpv6Code => (14, 2),
-        Field::ThSport => (7, 1),
-        _ => (7, 2),
+        Field::ThSport => (11, 1),
+        _ => (11, 2),
     }
 }
 

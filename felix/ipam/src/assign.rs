@@ -305,7 +305,9 @@ impl Session {
     /// Takes back what the refused requests got, corrects the handles, and reports.
     async fn settle(mut self) -> Assigned {
         for index in 0..self.requests.len() {
-            self.refuse(index, &Refusal::Contended { attempts: ATTEMPTS });
+            if !self.is_refused(index) {
+                self.refuse(index, &Refusal::Contended { attempts: ATTEMPTS });
+            }
         }
         let mut outcomes = Vec::new();
         for index in 0..self.requests.len() {

@@ -132,7 +132,7 @@ impl Shelf {
         }
         self.list_all().await;
         let borrowed = self.borrowable(pools, spoken_for);
-        borrowed.ok_or_else(|| self.full(pools))
+        borrowed.ok_or_else(|| self.full(pools, spoken_for))
     }
 
     fn own_with_room(&self, pools: &[Pool], spoken_for: &BTreeMap<IpNetwork, usize>) -> Option<IpNetwork> {
@@ -264,9 +264,10 @@ impl Shelf {
         }
     }
 
-    fn full(&self, pools: &[Pool]) -> Refusal {
+    fn full(&self, pools: &[Pool], spoken_for: &BTreeMap<IpNetwork, usize>) -> Refusal {
+        let in_use = |block: &Block| block.used() + spoken_for.get(&block.cidr()).copied().unwrap_or(0);
         let usage = |pool: &Pool| {
-            let used = self.in_pool(pool).map(|block| u128::try_from(block.used()).unwrap_or(0)).sum();
+            let used = self.in_pool(pool).map(|block| u128::try_from(in_use(block)).unwrap_or(0)).sum();
             PoolUse {
                 pool: pool.name.clone(),
                 size: range::size(&pool.cidr),

@@ -1,3 +1,87 @@
-//! Skeleton.
+//! `bgpd`: a BGP speaker for a node, or for a router.
 
-fn main() {}
+mod api;
+mod clock;
+mod cluster;
+mod commands;
+mod connection;
+mod driver;
+mod events;
+mod fib;
+mod input;
+mod listener;
+mod metrics;
+mod nexthops;
+mod run;
+mod sockets;
+mod source;
+mod static_config;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use commands::{ClientOptions, Verb};
+use daemon::{config, exit::Exit, log};
+
+/// The BGP speaker of tortie.
+#[derive(Parser, Debug)]
+#[command(version, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    client: ClientOptions,
+}
+
+const EXAMPLES: &str = "Examples:
+  bgpd run -c /etc/tortie/node.yaml     speaker of a node
+  bgpd run --static router.yaml         speaker of a router
+  bgpd show peers                       all sessions
+  bgpd explain 10.65.3.64/26            why a prefix goes where it goes";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs the speaker.
+    Run(RunOptions),
+    #[command(flatten)]
+    Client(Verb),
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct RunOptions {
+    /// The node's configuration file.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// A router's configuration file.
+    #[arg(long = "static", value_name = "FILE")]
+    static_file: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.command {
+        Command::Client(verb) => commands::run(verb, &line.client).await.into(),
+        Command::Run(options) => match run_daemon(options).await {
+            Ok(()) => Exit::Good.into(),
+            Err(error) => {
+                eprintln!("bgpd: {error:#}");
+                Exit::Bad.into()
+            }
+        },
+    }
+}
+
+async fn run_daemon(options: RunOptions) -> anyhow::Result<()> {
+    if let Some(path) = options.config {
+        let config: config::NodeConfig = config::read(&path)?;
+        log::start(&config.log)?;
+        return run::node(config).await;
+    }
+    let Some(path) = options.static_file else { return Ok(()) };
+    let config: static_config::StaticConfig = config::read(&path)?;
+    config.validate()?;
+    log::start(&config.log)?;
+    run::router(config).await
+}

@@ -1,0 +1,8 @@
+//! The gRPC services.
+
+mod convert;
+mod origin;
+mod status;
+
+pub(crate) use origin::OriginService;
+pub(crate) use status::StatusService;

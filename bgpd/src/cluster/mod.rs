@@ -1,0 +1,160 @@
+//! From resources to peers: what BGPConfiguration, BGPPeer, Node, IPPool and block affinities mean for this node's
+//! speaker. No I/O: updates in, a [`Topology`] out.
+
+mod guards;
+mod peers;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use engine::{Guards, PeerConfig, PerFamily};
+use resources::{
+    BgpConfiguration, BgpPeer, BlockAffinity, IpPool, IpamBlock, Key, Kind, Node, Resource, node::NodeBgp,
+};
+
+/// The kinds that matter here.
+pub(crate) const KINDS: [Kind; 6] =
+    [Kind::Node, Kind::BgpConfiguration, Kind::BgpPeer, Kind::IpPool, Kind::BlockAffinity, Kind::IpamBlock];
+
+/// What this node's speaker should be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Topology {
+    /// The speaker itself; a change of it starts the speaker anew.
+    pub(crate) identity: Identity,
+    /// Its peers, by name.
+    pub(crate) peers: BTreeMap<String, PeerConfig>,
+    /// What it never accepts.
+    pub(crate) guards: Guards,
+    /// What is wrong or not acted upon, one sentence each.
+    pub(crate) conditions: Vec<String>,
+}
+
+/// What only a new speaker can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// AS number.
+    pub(crate) local_as: u32,
+    /// BGP Identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// Cluster id of a route reflector.
+    pub(crate) cluster_id: Option<Ipv4Addr>,
+    /// Our address of each family: the next hop where the session's address is of the other.
+    pub(crate) addresses: PerFamily<Option<IpAddr>>,
+    /// TCP port to listen on.
+    pub(crate) listen_port: u16,
+}
+
+/// The resources as they are now.
+#[derive(Debug, Default)]
+pub(crate) struct Cluster {
+    node_name: String,
+    nodes: BTreeMap<String, Node>,
+    configurations: BTreeMap<String, BgpConfiguration>,
+    peers: BTreeMap<String, BgpPeer>,
+    pools: BTreeMap<String, IpPool>,
+    affinities: BTreeMap<String, BlockAffinity>,
+    blocks: BTreeMap<String, IpamBlock>,
+}
+
+impl Cluster {
+    /// Nothing known yet.
+    pub(crate) fn new(node_name: &str) -> Self {
+        Self { node_name: node_name.to_owned(), ..Self::default() }
+    }
+
+    /// Takes a new or changed object. Kinds that do not matter are ignored.
+    pub(crate) fn apply(&mut self, resource: Resource) {
+        let name = resource.metadata().name.clone();
+        match resource {
+            Resource::Node(object) => drop(self.nodes.insert(name, *object)),
+            Resource::BgpConfiguration(object) => drop(self.configurations.insert(name, *object)),
+            Resource::BgpPeer(object) => drop(self.peers.insert(name, *object)),
+            Resource::IpPool(object) => drop(self.pools.insert(name, *object)),
+            Resource::BlockAffinity(object) => drop(self.affinities.insert(name, *object)),
+            Resource::IpamBlock(object) => drop(self.blocks.insert(name, *object)),
+            _ => {}
+        }
+    }
+
+    /// Forgets an object.
+    pub(crate) fn delete(&mut self, key: &Key) {
+        match key.kind {
+            Kind::Node => drop(self.nodes.remove(&key.name)),
+            Kind::BgpConfiguration => drop(self.configurations.remove(&key.name)),
+            Kind::BgpPeer => drop(self.peers.remove(&key.name)),
+            Kind::IpPool => drop(self.pools.remove(&key.name)),
+            Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
+            Kind::IpamBlock => drop(self.blocks.remove(&key.name)),
+            _ => {}
+        }
+    }
+
+    /// What the speaker should be; `None` while this node has no Node resource with an address.
+    pub(crate) fn topology(&self) -> Option<Topology> {
+        let node = self.nodes.get(&self.node_name)?.bgp();
+        if node.ipv4.is_none() && node.ipv6.is_none() {
+            return None;
+        }
+        let identity = Identity {
+            local_as: self.as_number(&node),
+            router_id: node.ipv4.map_or_else(|| router_id_of_name(&self.node_name), |network| network.ip()),
+            cluster_id: node.route_reflector_cluster_id,
+            addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
+            listen_port: self.listen_port(&self.node_name),
+        };
+        let mut conditions = self.unsupported();
+        let peers = self.peers(&node, &mut conditions);
+        Some(Topology { identity, peers, guards: self.guards(), conditions })
+    }
+
+    /// Why there is no topology, for status.
+    pub(crate) fn missing(&self) -> String {
+        format!(
+            "Node {} has no address: annotate it with projectcalico.org/IPv4Address or give it an InternalIP",
+            self.node_name
+        )
+    }
+
+    fn default_configuration(&self) -> Option<&BgpConfiguration> {
+        self.configurations.get("default")
+    }
+
+    fn as_number(&self, node: &NodeBgp) -> u32 {
+        let cluster = || self.default_configuration().map_or(DEFAULT_AS, |c| c.spec.as_number());
+        node.as_number.unwrap_or_else(cluster)
+    }
+
+    fn listen_port(&self, node: &str) -> u16 {
+        let own = self.configurations.get(&format!("node.{node}")).and_then(|c| c.spec.listen_port);
+        own.unwrap_or_else(|| self.default_configuration().map_or(BGP_PORT, |c| c.spec.listen_port()))
+    }
+
+    fn unsupported(&self) -> Vec<String> {
+        let configurations = self.configurations.iter().filter(|(name, _)| {
+            name.as_str() == "default" || name.strip_prefix("node.") == Some(self.node_name.as_str())
+        });
+        let objects = configurations
+            .map(|(_, object)| Resource::from(object.clone()))
+            .chain(self.peers.values().map(|object| Resource::from(object.clone())));
+        objects
+            .flat_map(|object| {
+                let key = object.key();
+                object.unsupported().into_iter().map(move |field| format!("{key}: {field}"))
+            })
+            .collect()
+    }
+}
+
+const DEFAULT_AS: u32 = 64512;
+const BGP_PORT: u16 = 179;
+
+/// A BGP Identifier for a node without IPv4: FNV-1a over its name, never zero (RFC 6286 §2.1).
+fn router_id_of_name(name: &str) -> Ipv4Addr {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Ipv4Addr::from(hash.max(1))
+}
+
+#[cfg(test)]
+mod tests;

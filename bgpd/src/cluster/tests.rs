@@ -1,0 +1,137 @@
+use std::net::IpAddr;
+
+use engine::PeerKind;
+use resources::{Kind, Resource};
+
+use super::*;
+
+fn resource(kind: Kind, manifest: &str) -> Resource {
+    Resource::deserialize(kind, &mut serde_json::Deserializer::from_str(manifest)).unwrap()
+}
+
+fn node(name: &str, address: &str, labels: &str, annotations: &str) -> Resource {
+    let manifest = format!(
+        r#"{{"metadata": {{"name": "{name}", "labels": {{{labels}}},
+            "annotations": {{"projectcalico.org/IPv4Address": "{address}/24"{annotations}}}}}}}"#
+    );
+    resource(Kind::Node, &manifest)
+}
+
+fn peer(name: &str, spec: &str) -> Resource {
+    resource(Kind::BgpPeer, &format!(r#"{{"metadata": {{"name": "{name}"}}, "spec": {{{spec}}}}}"#))
+}
+
+/// Nodes a, b, c at 192.0.2.11–13; `a` is in rack one.
+fn cluster(own: &str) -> Cluster {
+    let mut cluster = Cluster::new(own);
+    cluster.apply(node("a", "192.0.2.11", r#""rack": "one""#, ""));
+    cluster.apply(node("b", "192.0.2.12", "", ""));
+    cluster.apply(node("c", "192.0.2.13", "", ""));
+    cluster
+}
+
+fn names(cluster: &Cluster) -> Vec<String> {
+    cluster.topology().unwrap().peers.into_keys().collect()
+}
+
+const NO_MESH: &str = r#"{"metadata": {"name": "default"}, "spec": {"nodeToNodeMeshEnabled": false}}"#;
+
+#[test]
+fn without_any_configuration_every_node_peers_with_every_other() {
+    let topology = cluster("a").topology().unwrap();
+    assert_eq!(topology.identity.local_as, 64512);
+    assert_eq!(topology.identity.router_id, Ipv4Addr::new(192, 0, 2, 11));
+    assert_eq!(topology.peers.keys().collect::<Vec<_>>(), ["b", "c"]);
+    assert!(topology.peers.values().all(|p| p.kind == PeerKind::Mesh && p.calico_local_pref));
+}
+
+#[test]
+fn the_mesh_can_be_switched_off() {
+    let mut cluster = cluster("a");
+    cluster.apply(resource(Kind::BgpConfiguration, NO_MESH));
+    assert!(names(&cluster).is_empty());
+}
+
+#[test]
+fn a_node_without_address_has_no_topology_and_says_so() {
+    let mut cluster = Cluster::new("x");
+    assert!(cluster.topology().is_none());
+    cluster.apply(resource(Kind::Node, r#"{"metadata": {"name": "x"}}"#));
+    assert!(cluster.topology().is_none());
+    assert!(cluster.missing().contains("projectcalico.org/IPv4Address"));
+}
+
+#[test]
+fn a_global_peer_is_everybodys_and_a_node_peer_is_one_nodes() {
+    let tor = peer("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001"#);
+    let only_b = peer("only-b", r#""node": "b", "peerIP": "192.0.2.2", "asNumber": 65001"#);
+    for (own, expected) in [("a", vec!["b", "c", "tor"]), ("b", vec!["a", "c", "only-b", "tor"])] {
+        let mut cluster = cluster(own);
+        cluster.apply(tor.clone());
+        cluster.apply(only_b.clone());
+        assert_eq!(names(&cluster), expected);
+    }
+}
+
+#[test]
+fn an_address_named_twice_has_one_session() {
+    let mut cluster = cluster("b");
+    cluster.apply(peer("global", r#""peerIP": "192.0.2.1", "asNumber": 65001"#));
+    cluster.apply(peer("again", r#""node": "b", "peerIP": "192.0.2.1", "asNumber": 65002"#));
+    assert_eq!(names(&cluster), ["a", "c", "global"]);
+}
+
+#[test]
+fn a_peer_selector_makes_the_reverse_peering_unless_it_is_manual() {
+    let spec = r#""node": "b", "peerSelector": "rack == 'one'""#;
+    for (spec, expected) in [(spec.to_owned(), vec!["b"]), (format!(r#"{spec}, "reversePeering": "Manual""#), vec![])] {
+        let mut cluster = cluster("a");
+        cluster.apply(resource(Kind::BgpConfiguration, NO_MESH));
+        cluster.apply(peer("p", &spec));
+        assert_eq!(names(&cluster), expected);
+    }
+}
+
+#[test]
+fn a_reflector_leaves_the_mesh_and_has_clients() {
+    let cluster_id = r#", "projectcalico.org/RouteReflectorClusterID": "1.0.0.1""#;
+    for (own, kind) in [("a", PeerKind::Client), ("b", PeerKind::Reflector)] {
+        let mut cluster = cluster(own);
+        cluster.apply(node("a", "192.0.2.11", r#""rack": "one""#, cluster_id));
+        cluster.apply(peer("rr", r#""nodeSelector": "!has(rack)", "peerSelector": "has(rack)""#));
+        let topology = cluster.topology().unwrap();
+        let other = if own == "a" { "b" } else { "a" };
+        assert_eq!(topology.peers[other].kind, kind);
+        assert_eq!(topology.peers[other].route_reflector_client, kind == PeerKind::Client);
+    }
+}
+
+#[test]
+fn a_peer_that_needs_what_is_not_there_is_kept_down_and_named() {
+    let mut cluster = cluster("a");
+    cluster.apply(peer("secure", r#""peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "s", "key": "k"}}"#));
+    let topology = cluster.topology().unwrap();
+    assert!(!topology.peers.contains_key("secure"));
+    assert!(topology.conditions.iter().any(|c| c.contains("BGPPeer secure is kept down")), "{:?}", topology.conditions);
+}
+
+#[test]
+fn own_blocks_and_what_is_lent_of_them_reach_the_guards() {
+    let mut cluster = cluster("a");
+    cluster.apply(resource(
+        Kind::BlockAffinity,
+        r#"{"metadata": {"name": "a-10-65-0-0-30"}, "spec": {"cidr": "10.65.0.0/30", "node": "a", "state": "confirmed"}}"#,
+    ));
+    cluster.apply(resource(
+        Kind::IpamBlock,
+        r#"{"metadata": {"name": "10-65-0-0-30"}, "spec": {"cidr": "10.65.0.0/30", "affinity": "host:a",
+            "allocations": [0, 1, null, null], "unallocated": [2, 3],
+            "attributes": [{"handle_id": "x", "secondary": {"node": "a"}}, {"handle_id": "y", "secondary": {"node": "b"}}]}}"#,
+    ));
+    let guards = cluster.topology().unwrap().guards;
+    assert_eq!(guards.own_blocks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.65.0.0/30"]);
+    let lent: Vec<_> = guards.lent.iter().map(|(prefix, node)| format!("{prefix} {node}")).collect();
+    assert_eq!(lent, ["10.65.0.1/32 b"]);
+    assert!(guards.own_addresses.contains(&"192.0.2.11".parse::<IpAddr>().unwrap()));
+    assert!(guards.node_addresses.contains(&"192.0.2.13".parse::<IpAddr>().unwrap()));
+}

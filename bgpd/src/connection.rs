@@ -1,0 +1,99 @@
+//! One TCP connection: a task that reads and one that writes. What either sees goes to the speaker's loop as an
+//! [`Input`]; nothing is decided here.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use engine::ConnId;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::input::Input;
+
+const READ_BUFFER: usize = 64 * 1024;
+/// How long a closed connection waits for the peer's FIN: closing a socket with unread input sends RST, which may
+/// overtake the NOTIFICATION.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The loop's end of a connection. Dropping it closes the connection in order: what was queued is written, then FIN.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    outgoing: mpsc::UnboundedSender<Bytes>,
+}
+
+impl Connection {
+    /// Starts the two tasks.
+    pub(crate) fn start(conn: ConnId, stream: TcpStream, inputs: mpsc::Sender<Input>) -> Self {
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let (reader, writer) = stream.into_split();
+        let reading = tokio::spawn(read(conn, reader, inputs.clone()));
+        tokio::spawn(write(conn, writer, queue, inputs, reading));
+        Self { outgoing }
+    }
+
+    /// Queues bytes. The queue is bounded by the engine, which hands out no more than a window beyond what was written.
+    pub(crate) fn send(&self, bytes: Bytes) {
+        // A writer that has ended has reported the connection closed; the bytes have nowhere to go.
+        let _ = self.outgoing.send(bytes);
+    }
+}
+
+async fn read(conn: ConnId, mut reader: OwnedReadHalf, inputs: mpsc::Sender<Input>) {
+    let mut buffer = BytesMut::with_capacity(READ_BUFFER);
+    loop {
+        buffer.reserve(READ_BUFFER / 4);
+        let input = match reader.read_buf(&mut buffer).await {
+            Ok(0) => Input::Closed { conn, error: None },
+            Ok(_) => Input::Received { conn, bytes: buffer.split().freeze() },
+            Err(error) => Input::Closed { conn, error: Some(error) },
+        };
+        let ended = matches!(input, Input::Closed { .. });
+        if inputs.send(input).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+async fn write(
+    conn: ConnId,
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Bytes>,
+    inputs: mpsc::Sender<Input>,
+    mut reading: JoinHandle<()>,
+) {
+    while let Some(bytes) = queue.recv().await {
+        if let Err(error) = write_all(conn, &mut writer, bytes, &inputs).await {
+            let _ = inputs.send(Input::Closed { conn, error: Some(error) }).await;
+            break;
+        }
+    }
+    let _ = writer.shutdown().await;
+    let _ = timeout(LINGER, &mut reading).await;
+    reading.abort();
+}
+
+async fn write_all(
+    conn: ConnId,
+    writer: &mut OwnedWriteHalf,
+    mut bytes: Bytes,
+    inputs: &mpsc::Sender<Input>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = writer.write_buf(&mut bytes).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if inputs.send(Input::Sent { conn, bytes: written }).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

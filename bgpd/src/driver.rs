@@ -1,0 +1,305 @@
+//! The loop that owns the speaker: takes what happened, carries out what the speaker wants, sleeps until its next timer.
+
+use std::{collections::HashMap, io, net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use engine::{
+    Action, ConnId, ConnectError, NextHopUpdate, OriginAttributes, PeerConfig, Reachability, Shutdown, Speaker,
+};
+use proto::bgp::Event as EventMessage;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::AbortHandle,
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    clock::Clock,
+    connection::Connection,
+    events,
+    fib::FibHandle,
+    input::{Input, OriginInput},
+    listener::Supervisor,
+    nexthops::NextHopsHandle,
+    sockets,
+    source::Source,
+};
+
+/// Inputs taken before the speaker is asked what to do: they are decided as one batch.
+const BATCH: usize = 256;
+/// A timer later than this means that the process itself was held up.
+const STALL: Duration = Duration::from_secs(1);
+/// How long readers get after a stall to hand over what the sockets already held, before any peer is blamed.
+const AFTER_STALL: Duration = Duration::from_millis(100);
+
+/// What a question about the speaker may look at.
+pub(crate) struct View<'a> {
+    /// Name of the node or router.
+    pub(crate) name: &'a str,
+    /// The speaker, once there is one.
+    pub(crate) speaker: Option<&'a Speaker>,
+    /// Why there is none.
+    pub(crate) waiting_for: &'a str,
+    /// Ties its times to the machine's.
+    pub(crate) clock: Clock,
+    /// What is wrong with the configuration in force.
+    pub(crate) conditions: &'a [String],
+}
+
+/// The loop's state.
+pub(crate) struct Driver {
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
+    pub(crate) source: Source,
+    pub(crate) listener: Supervisor,
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) fib: FibHandle,
+    pub(crate) next_hops: NextHopsHandle,
+    pub(crate) events: broadcast::Sender<EventMessage>,
+    pub(crate) speaker: Option<Speaker>,
+    pub(crate) peers: HashMap<String, PeerConfig>,
+    pub(crate) connections: HashMap<ConnId, Connection>,
+    pub(crate) dialing: HashMap<ConnId, AbortHandle>,
+}
+
+impl Driver {
+    /// Runs until `stop` resolves, then ends every session as a planned restart: without a Cease, so that peers keep our
+    /// routes (RFC 4724 §4).
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Input>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        self.reconfigure();
+        self.pump();
+        loop {
+            let deadline = self.speaker.as_ref().and_then(Speaker::poll_timeout).map(|at| self.clock.deadline(at));
+            tokio::select! {
+                () = &mut stop => break,
+                Some(input) = queue.recv() => self.batch(input, &mut queue),
+                () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => self.timeout(deadline, &mut queue).await,
+            }
+            self.pump();
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.shutdown(self.clock.now(), Shutdown::Planned);
+        }
+        self.pump();
+    }
+
+    fn batch(&mut self, first: Input, queue: &mut mpsc::Receiver<Input>) {
+        self.handle(first);
+        for _ in 1..BATCH {
+            match queue.try_recv() {
+                Ok(input) => self.handle(input),
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn timeout(&mut self, deadline: Option<tokio::time::Instant>, queue: &mut mpsc::Receiver<Input>) {
+        if deadline.is_some_and(|d| d.elapsed() > STALL) {
+            sleep(AFTER_STALL).await;
+            while let Ok(input) = queue.try_recv() {
+                self.handle(input);
+            }
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.handle_timeout(self.clock.now());
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Datastore(update) => {
+                if self.source.on_update(update) {
+                    self.reconfigure();
+                }
+            }
+            Input::Ask(question) => question(View {
+                name: &self.name,
+                speaker: self.speaker.as_ref(),
+                waiting_for: self.source.waiting_for(),
+                clock: self.clock,
+                conditions: &self.source.conditions(),
+            }),
+            Input::Origin(input) => {
+                self.source.on_origin(&input, |i| apply_origin(self.speaker.as_mut(), self.clock, i))
+            }
+            input => self.handle_network(input),
+        }
+    }
+
+    fn handle_network(&mut self, input: Input) {
+        let now = self.clock.now();
+        let Some(speaker) = &mut self.speaker else { return };
+        match input {
+            Input::Accepted { stream, local, remote } => {
+                let peer = self.peers.values().find(|peer| peer.address == remote.ip());
+                // Before anything is decided: a peer with GTSM must see our refusal too.
+                if let Some(Err(error)) = peer.map(|peer| sockets::restrict(&stream, peer.transport)) {
+                    tracing::warn!(%remote, %error, "cannot set the TTL rules of a connection");
+                    return;
+                }
+                if let Some(conn) = speaker.handle_accepted(now, local, remote, None) {
+                    self.connections.insert(conn, Connection::start(conn, stream, self.inputs.clone()));
+                }
+            }
+            Input::Dialled { conn, result } => {
+                if self.dialing.remove(&conn).is_none() {
+                    return;
+                }
+                match result.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+                    Ok((local, stream)) => {
+                        self.connections.insert(conn, Connection::start(conn, stream, self.inputs.clone()));
+                        speaker.handle_connected(now, conn, local);
+                    }
+                    Err(error) => speaker.handle_connect_failed(now, conn, connect_error(&error)),
+                }
+            }
+            Input::Received { conn, bytes } if self.connections.contains_key(&conn) => {
+                speaker.handle_received(now, conn, &bytes);
+            }
+            Input::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
+                speaker.handle_sent(now, conn, bytes)
+            }
+            Input::Closed { conn, error } if self.connections.remove(&conn).is_some() => {
+                tracing::debug!(conn = conn.number(), ?error, "connection closed");
+                speaker.handle_closed(now, conn);
+            }
+            Input::Installed(results) => {
+                for (prefix, result) in results {
+                    speaker.handle_installed(prefix, result);
+                }
+            }
+            Input::Reachable(changes) => {
+                for (next_hop, reachability) in changes {
+                    set_reachability(speaker, now, next_hop, reachability);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Carries out what the speaker wants.
+    fn pump(&mut self) {
+        let Some(speaker) = &mut self.speaker else { return };
+        while let Some(update) = speaker.poll_next_hop() {
+            match update {
+                NextHopUpdate::Track(address) => self.next_hops.track(address),
+                NextHopUpdate::Untrack(address) => self.next_hops.untrack(address),
+            }
+        }
+        let mut routes = Vec::new();
+        while let Some(update) = speaker.poll_fib() {
+            routes.push(update);
+        }
+        let mut actions = Vec::new();
+        while let Some(action) = speaker.poll_action() {
+            actions.push(action);
+        }
+        while let Some(event) = speaker.poll_event() {
+            events::log(&event);
+            if let Some(message) = events::message(&event) {
+                // Nobody may be watching.
+                let _ = self.events.send(message);
+            }
+        }
+        if !routes.is_empty() {
+            self.fib.apply(routes);
+        }
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Connect { conn, local, remote, transport, .. } => {
+                let task = tokio::spawn(sockets::dial(conn, local, remote, transport, self.inputs.clone()));
+                self.dialing.insert(conn, task.abort_handle());
+            }
+            Action::Send { conn, bytes } => self.send(conn, bytes),
+            Action::Close { conn } => {
+                if let Some(task) = self.dialing.remove(&conn) {
+                    task.abort();
+                }
+                drop(self.connections.remove(&conn));
+            }
+        }
+    }
+
+    fn send(&self, conn: ConnId, bytes: Bytes) {
+        if let Some(connection) = self.connections.get(&conn) {
+            connection.send(bytes);
+        }
+    }
+
+    /// Makes speaker, peers and guards what the configuration says now.
+    fn reconfigure(&mut self) {
+        let Some(wanted) = self.source.wanted() else { return };
+        let now = self.clock.now();
+        self.listener.listen(wanted.listen_port);
+        if self.source.identity_changed() {
+            if let Some(old) = &mut self.speaker {
+                old.shutdown(now, Shutdown::Administrative { reason: "configuration changed".to_owned() });
+                self.pump();
+            }
+            self.connections.clear();
+            self.peers.clear();
+            self.speaker = Some(Speaker::new(wanted.speaker, self.source.seed(), now));
+        }
+        let Some(speaker) = &mut self.speaker else { return };
+        speaker.set_guards(now, wanted.guards);
+        let gone: Vec<String> = self.peers.keys().filter(|name| !wanted.peers.contains_key(*name)).cloned().collect();
+        for name in gone {
+            speaker.remove_peer(now, &name);
+            self.peers.remove(&name);
+        }
+        for (name, peer) in wanted.peers {
+            if self.peers.get(&name) != Some(&peer) {
+                speaker.set_peer(now, peer.clone());
+                self.peers.insert(name, peer);
+            }
+        }
+        for input in self.source.originated() {
+            apply_origin(Some(speaker), self.clock, &input);
+        }
+    }
+}
+
+fn far() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(3600)
+}
+
+fn set_reachability(speaker: &mut Speaker, now: engine::Instant, next_hop: IpAddr, reachability: Option<Reachability>) {
+    tracing::debug!(%next_hop, ?reachability, "next hop");
+    speaker.set_reachability(now, next_hop, reachability);
+}
+
+fn apply_origin(speaker: Option<&mut Speaker>, clock: Clock, input: &OriginInput) {
+    let (Some(speaker), now) = (speaker, clock.now()) else { return };
+    match input {
+        OriginInput::Connected { source } => speaker.origin_connected(now, source),
+        OriginInput::Update { source, announce, withdraw, in_sync } => {
+            for prefix in withdraw {
+                speaker.withdraw(now, source, *prefix);
+            }
+            for (prefix, cause) in announce {
+                speaker.originate(now, source, *prefix, OriginAttributes::new(cause.clone()));
+            }
+            if *in_sync {
+                speaker.origin_in_sync(now, source);
+            }
+        }
+        OriginInput::Lost { source } => speaker.origin_lost(now, source),
+    }
+}
+
+fn connect_error(error: &io::Error) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::Refused,
+        io::ErrorKind::TimedOut => ConnectError::TimedOut,
+        io::ErrorKind::NetworkUnreachable => ConnectError::NoRoute,
+        io::ErrorKind::HostUnreachable => ConnectError::NoNeighbour,
+        io::ErrorKind::ConnectionReset => ConnectError::Reset,
+        _ => ConnectError::Local,
+    }
+}

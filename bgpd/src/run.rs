@@ -1,0 +1,149 @@
+//! Assembling and running a speaker.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use daemon::{config::NodeConfig, rpc, shutdown};
+use datastore::{Datastore, Directory, syncer::Syncer};
+use kernel::Netlink;
+use proto::bgp::{bgp_server::BgpServer, origin_server::OriginServer};
+use tokio::sync::{broadcast, mpsc};
+use tonic::service::Routes;
+
+use crate::{
+    api::{OriginService, StatusService},
+    clock::Clock,
+    cluster,
+    driver::Driver,
+    fib::{FibHandle, Foreign},
+    input::Input,
+    listener, metrics,
+    nexthops::{self, NextHopsHandle},
+    source::{Source, Start},
+    static_config::StaticConfig,
+};
+
+const INPUTS: usize = 4096;
+const UPDATES: usize = 1024;
+const EVENTS: usize = 1024;
+/// The last words of sessions get this long to leave.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// In the state directory, holds the boot in which a bgpd last ran.
+const RESTART_MARK: &str = "bgpd.restart";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What both kinds of configuration come down to.
+struct Setup {
+    name: String,
+    socket: PathBuf,
+    state_directory: PathBuf,
+    metrics: Option<std::net::SocketAddr>,
+    install_routes: bool,
+}
+
+/// Runs a node's speaker until it is told to stop.
+///
+/// # Errors
+/// When the socket, the datastore or the kernel cannot be had.
+pub(crate) async fn node(config: NodeConfig) -> anyhow::Result<()> {
+    let setup = Setup {
+        name: config.node_name.clone(),
+        socket: config.sockets.bgpd.clone(),
+        state_directory: config.state_directory.clone(),
+        metrics: config.metrics.bgpd,
+        install_routes: true,
+    };
+    let source = Source::cluster(&config.node_name, start(&setup.state_directory)?);
+    let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
+    let mut updates = Syncer::start(store, &cluster::KINDS, UPDATES);
+    run(setup, source, move |inputs| {
+        tokio::spawn(async move {
+            while let Some(update) = updates.recv().await {
+                if inputs.send(Input::Datastore(update)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    })
+    .await
+}
+
+/// Runs a router's speaker until it is told to stop.
+///
+/// # Errors
+/// When the socket or the kernel cannot be had.
+pub(crate) async fn router(config: StaticConfig) -> anyhow::Result<()> {
+    let setup = Setup {
+        name: config.name.clone(),
+        socket: config.socket.clone(),
+        state_directory: config.state_directory.clone(),
+        metrics: None,
+        install_routes: config.install_routes,
+    };
+    let source = Source::from_file(config, start(&setup.state_directory)?);
+    run(setup, source, |_| {}).await
+}
+
+async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>)) -> anyhow::Result<()> {
+    let api = rpc::Listener::bind(&setup.socket)?;
+    let (inputs, queue) = mpsc::channel(INPUTS);
+    let (events, _) = broadcast::channel(EVENTS);
+    let foreign = Foreign::default();
+    let next_hops =
+        NextHopsHandle::start(foreign.clone(), inputs.clone()).await.context("reading the kernel's tables")?;
+    let fib = if setup.install_routes {
+        let stale = nexthops::routes_of_ours(&Netlink::open()?).await?;
+        FibHandle::start(stale, foreign, inputs.clone())?
+    } else {
+        FibHandle::none(inputs.clone())
+    };
+    feed(inputs.clone());
+    let services = Routes::default()
+        .add_service(BgpServer::new(StatusService::new(inputs.clone(), events.clone())))
+        .add_service(OriginServer::new(OriginService::new(inputs.clone())));
+    tokio::spawn(api.serve(services, std::future::pending()));
+    if let Some(address) = setup.metrics {
+        metrics::start(address, inputs.clone());
+    }
+    let driver = Driver {
+        name: setup.name,
+        clock: Clock::start(),
+        listener: listener::Supervisor::new(inputs.clone()),
+        source,
+        inputs,
+        fib,
+        next_hops,
+        events,
+        speaker: None,
+        peers: HashMap::new(),
+        connections: HashMap::new(),
+        dialing: HashMap::new(),
+    };
+    driver.run(queue, shutdown::requested()).await;
+    tokio::time::sleep(FAREWELL).await;
+    Ok(())
+}
+
+/// Finds out whether a bgpd ran before in this boot, and leaves word that one does now.
+fn start(state_directory: &Path) -> anyhow::Result<Start> {
+    let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    fs::create_dir_all(state_directory).with_context(|| format!("state directory {}", state_directory.display()))?;
+    let mark = state_directory.join(RESTART_MARK);
+    let restarted = match fs::read_to_string(&mark) {
+        Ok(before) => before == boot && !boot.is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| mark.display().to_string()),
+    };
+    fs::write(&mark, boot).with_context(|| mark.display().to_string())?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seed = since.as_secs().rotate_left(32)
+        ^ u64::from(since.subsec_nanos())
+        ^ u64::from(std::process::id()).rotate_left(48);
+    Ok(Start { restarted, seed })
+}

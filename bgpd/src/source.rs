@@ -1,0 +1,232 @@
+//! Where the speaker's configuration comes from: the cluster's resources, or a router's static file.
+
+use std::{collections::BTreeMap, mem};
+
+use datastore::{Origin, Refusal, syncer::Update};
+use engine::{
+    ExportPolicy, Family, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs, SpeakerConfig,
+};
+
+use crate::{
+    cluster::{Cluster, Identity, Topology},
+    input::OriginInput,
+    static_config::{StaticConfig, StaticPeer, StaticPolicy},
+};
+
+/// Name of the origin source that felix is.
+const FELIX: &str = "felix";
+/// Name of the origin source that a static file is.
+const STATIC: &str = "static";
+const WAITING_FOR_DATASTORE: &str = "the datastore has not told everything yet";
+
+/// What the speaker should be now.
+pub(crate) struct Wanted {
+    pub(crate) speaker: SpeakerConfig,
+    pub(crate) peers: BTreeMap<String, PeerConfig>,
+    pub(crate) guards: Guards,
+    pub(crate) listen_port: u16,
+}
+
+/// What is known about this process's start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// A bgpd ran before in this boot: OPENs say Restart State (RFC 4724 §3).
+    pub(crate) restarted: bool,
+    /// For timer jitter.
+    pub(crate) seed: u64,
+}
+
+/// The configuration and what became of it.
+pub(crate) struct Source {
+    origin: ConfigOrigin,
+    start: Start,
+    identity: Option<Identity>,
+    identity_changed: bool,
+    /// Speakers made so far: only the first one continues a former process.
+    speakers: u32,
+    conditions: Vec<String>,
+    refusals: BTreeMap<Origin, Vec<Refusal>>,
+    missing: String,
+    /// What origin sources said, for a speaker that starts later.
+    prefixes: BTreeMap<String, OriginState>,
+}
+
+#[derive(Debug, Default)]
+struct OriginState {
+    prefixes: BTreeMap<Prefix, String>,
+    in_sync: bool,
+}
+
+enum ConfigOrigin {
+    Cluster { cluster: Cluster, in_sync: bool },
+    Static(StaticConfig),
+}
+
+impl Source {
+    /// From the cluster's resources.
+    pub(crate) fn cluster(node_name: &str, start: Start) -> Self {
+        Self::new(ConfigOrigin::Cluster { cluster: Cluster::new(node_name), in_sync: false }, start)
+    }
+
+    /// From a router's file.
+    pub(crate) fn from_file(config: StaticConfig, start: Start) -> Self {
+        let prefixes = config.originate.iter().map(|p| (Prefix::from(*p), "static file".to_owned())).collect();
+        let mut source = Self::new(ConfigOrigin::Static(config), start);
+        source.prefixes.insert(STATIC.to_owned(), OriginState { prefixes, in_sync: true });
+        source
+    }
+
+    fn new(origin: ConfigOrigin, start: Start) -> Self {
+        Self {
+            origin,
+            start,
+            identity: None,
+            identity_changed: false,
+            speakers: 0,
+            conditions: Vec::new(),
+            refusals: BTreeMap::new(),
+            missing: WAITING_FOR_DATASTORE.to_owned(),
+            prefixes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a change of the resources. True when the speaker may have to change.
+    pub(crate) fn on_update(&mut self, update: Update) -> bool {
+        let ConfigOrigin::Cluster { cluster, in_sync } = &mut self.origin else { return false };
+        match update {
+            Update::Apply(resource) => cluster.apply(resource),
+            Update::Delete(key) => cluster.delete(&key),
+            Update::InSync => *in_sync = true,
+            Update::Refused(refusal) => {
+                tracing::warn!("{refusal}");
+                self.refusals.entry(refusal.origin.clone()).or_default().push(refusal);
+            }
+            Update::Admitted(origin) => drop(self.refusals.remove(&origin)),
+        }
+        *in_sync
+    }
+
+    /// Keeps what an origin source says and passes it on.
+    pub(crate) fn on_origin(&mut self, input: &OriginInput, pass_on: impl FnOnce(&OriginInput)) {
+        match input {
+            OriginInput::Connected { source } => drop(self.prefixes.insert(source.clone(), OriginState::default())),
+            OriginInput::Update { source, announce, withdraw, in_sync } => {
+                let state = self.prefixes.entry(source.clone()).or_default();
+                for prefix in withdraw {
+                    state.prefixes.remove(prefix);
+                }
+                state.prefixes.extend(announce.iter().cloned());
+                state.in_sync |= in_sync;
+            }
+            OriginInput::Lost { .. } => {}
+        }
+        pass_on(input);
+    }
+
+    /// What a new speaker must be told about prefixes of our own; nothing for one that has been told.
+    pub(crate) fn originated(&mut self) -> Vec<OriginInput> {
+        if !mem::take(&mut self.identity_changed) {
+            return Vec::new();
+        }
+        let sources = self.prefixes.iter().map(|(source, state)| OriginInput::Update {
+            source: source.clone(),
+            announce: state.prefixes.iter().map(|(p, c)| (*p, c.clone())).collect(),
+            withdraw: Vec::new(),
+            in_sync: state.in_sync,
+        });
+        sources.collect()
+    }
+
+    /// The speaker as it should be now; `None` while too little is known.
+    pub(crate) fn wanted(&mut self) -> Option<Wanted> {
+        let (topology, sources) = match &self.origin {
+            ConfigOrigin::Cluster { in_sync: false, .. } => return None,
+            ConfigOrigin::Cluster { cluster, .. } => match cluster.topology() {
+                Some(topology) => (topology, FELIX),
+                None => {
+                    self.missing = cluster.missing();
+                    return None;
+                }
+            },
+            ConfigOrigin::Static(config) => (static_topology(config), STATIC),
+        };
+        if self.identity != Some(topology.identity) {
+            self.identity = Some(topology.identity);
+            self.identity_changed = true;
+            self.speakers += 1;
+        }
+        self.conditions = topology.conditions;
+        let speaker = self.speaker_config(topology.identity, sources);
+        Some(Wanted {
+            speaker,
+            peers: topology.peers,
+            guards: topology.guards,
+            listen_port: topology.identity.listen_port,
+        })
+    }
+
+    fn speaker_config(&self, identity: Identity, source: &str) -> SpeakerConfig {
+        let restarted = self.start.restarted && self.speakers == 1;
+        let mut config = SpeakerConfig::new(identity.local_as, identity.router_id);
+        config.cluster_id = identity.cluster_id;
+        config.next_hops = identity.addresses;
+        config.restarted = restarted;
+        config.forwarding_preserved = PerFamily::new(restarted, restarted);
+        config.origin_sources = vec![source.to_owned()];
+        config.calico_local_pref = matches!(self.origin, ConfigOrigin::Cluster { .. });
+        config
+    }
+
+    /// True if the last [`Source::wanted`] asks for a new speaker.
+    pub(crate) fn identity_changed(&self) -> bool {
+        self.identity_changed
+    }
+
+    /// For timer jitter.
+    pub(crate) fn seed(&self) -> u64 {
+        self.start.seed
+    }
+
+    /// Why there is no speaker.
+    pub(crate) fn waiting_for(&self) -> &str {
+        &self.missing
+    }
+
+    /// What is wrong with the configuration in force.
+    pub(crate) fn conditions(&self) -> Vec<String> {
+        self.conditions.iter().cloned().chain(self.refusals.values().flatten().map(ToString::to_string)).collect()
+    }
+}
+
+fn static_topology(config: &StaticConfig) -> Topology {
+    let identity = Identity {
+        local_as: config.as_number,
+        router_id: config.router_id,
+        cluster_id: config.cluster_id,
+        addresses: PerFamily::new(config.ipv4_next_hop.map(Into::into), config.ipv6_next_hop.map(Into::into)),
+        listen_port: config.listen_port,
+    };
+    let peers = config.peers.iter().map(|p| (p.name.clone(), static_peer(p))).collect();
+    Topology { identity, peers, guards: Guards::default(), conditions: Vec::new() }
+}
+
+fn static_peer(peer: &StaticPeer) -> PeerConfig {
+    let mut config = PeerConfig::new(&peer.name, peer.address, RemoteAs::Exactly(peer.as_number), PeerKind::Static);
+    config.port = peer.port;
+    config.local_address = peer.local_address;
+    config.hold_time = peer.hold_time;
+    config.passive = peer.passive;
+    config.route_reflector_client = peer.route_reflector_client;
+    config.families = Family::ALL.to_vec();
+    config.import = match peer.import {
+        Some(StaticPolicy::Accept) => ImportPolicy::Accept,
+        Some(StaticPolicy::Reject) => ImportPolicy::Reject,
+        None => ImportPolicy::BuiltIn,
+    };
+    config.export = match peer.export {
+        Some(StaticPolicy::Accept) => ExportPolicy::Accept,
+        Some(StaticPolicy::Reject) => ExportPolicy::Reject,
+        None => ExportPolicy::BuiltIn,
+    };
+    config
+}

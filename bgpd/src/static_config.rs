@@ -1,0 +1,166 @@
+//! The file of a bgpd that runs alone: on a top-of-rack router, as a route reflector, in a lab.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use ipnetwork::IpNetwork;
+use serde::Deserialize;
+
+/// A router's configuration. Unknown keys are refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct StaticConfig {
+    /// Name shown in status. Default `router`.
+    #[serde(default = "default_name")]
+    pub(crate) name: String,
+    /// Local AS number.
+    pub(crate) as_number: u32,
+    /// BGP Identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// Port to listen on. Default 179.
+    #[serde(default = "default_port")]
+    pub(crate) listen_port: u16,
+    /// Cluster id as a route reflector; default the router id.
+    #[serde(default)]
+    pub(crate) cluster_id: Option<Ipv4Addr>,
+    /// Our next hop for IPv4 routes on sessions over IPv6.
+    #[serde(default)]
+    pub(crate) ipv4_next_hop: Option<Ipv4Addr>,
+    /// Our next hop for IPv6 routes on sessions over IPv4.
+    #[serde(default)]
+    pub(crate) ipv6_next_hop: Option<Ipv6Addr>,
+    /// Learned routes go into the kernel. Default true; a pure reflector says false.
+    #[serde(default = "default_true")]
+    pub(crate) install_routes: bool,
+    /// Prefixes of our own.
+    #[serde(default)]
+    pub(crate) originate: Vec<IpNetwork>,
+    /// Whom to talk to.
+    #[serde(default)]
+    pub(crate) peers: Vec<StaticPeer>,
+    /// Socket of the status API.
+    #[serde(default = "default_socket")]
+    pub(crate) socket: PathBuf,
+    /// Folder for what must survive the daemon but not a reboot. Default `/run/tortie`.
+    #[serde(default = "default_state_directory")]
+    pub(crate) state_directory: PathBuf,
+    /// Log filter.
+    #[serde(default = "default_log")]
+    pub(crate) log: String,
+}
+
+/// One peer of a router. Without `import: accept` nothing from an external peer is used and without `export: accept`
+/// nothing is sent to it (RFC 8212 §3).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct StaticPeer {
+    /// Name shown in status.
+    pub(crate) name: String,
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// Its port. Default 179.
+    #[serde(default = "default_port")]
+    pub(crate) port: u16,
+    /// Its AS number.
+    pub(crate) as_number: u32,
+    /// Our address on the session; default what the routing table says.
+    #[serde(default)]
+    pub(crate) local_address: Option<IpAddr>,
+    /// Hold time in seconds: 0, or 3 and more. Default 90.
+    #[serde(default = "default_hold_time")]
+    pub(crate) hold_time: u16,
+    /// We wait for it to dial.
+    #[serde(default)]
+    pub(crate) passive: bool,
+    /// It is a client of our reflection.
+    #[serde(default)]
+    pub(crate) route_reflector_client: bool,
+    /// What is used of its routes.
+    #[serde(default)]
+    pub(crate) import: Option<StaticPolicy>,
+    /// What is sent to it.
+    #[serde(default)]
+    pub(crate) export: Option<StaticPolicy>,
+}
+
+/// A policy by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum StaticPolicy {
+    /// Everything that the built-in guards let through.
+    Accept,
+    /// Nothing.
+    Reject,
+}
+
+/// Why a router's configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {value}; allowed: {allowed}")]
+pub(crate) struct InvalidConfig {
+    field: String,
+    value: String,
+    allowed: &'static str,
+}
+
+impl StaticConfig {
+    /// Checks what the types alone do not.
+    ///
+    /// # Errors
+    /// The first field that holds what it must not hold.
+    pub(crate) fn validate(&self) -> Result<(), InvalidConfig> {
+        let refuse = |field: String, value: String, allowed| Err(InvalidConfig { field, value, allowed });
+        if self.as_number == 0 {
+            return refuse("asNumber".to_owned(), "0".to_owned(), "1 to 4294967295");
+        }
+        if self.router_id.is_unspecified() {
+            return refuse("routerId".to_owned(), "0.0.0.0".to_owned(), "any address but 0.0.0.0");
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let field = |name: &str| format!("peers[{index}].{name}");
+            if peer.as_number == 0 {
+                return refuse(field("asNumber"), "0".to_owned(), "1 to 4294967295");
+            }
+            if matches!(peer.hold_time, 1 | 2) {
+                return refuse(field("holdTime"), peer.hold_time.to_string(), "0, or 3 to 65535 seconds");
+            }
+            let earlier = self.peers.iter().take(index);
+            if earlier.clone().any(|other| other.name == peer.name) {
+                return refuse(field("name"), peer.name.clone(), "a name that no other peer has");
+            }
+            if earlier.clone().any(|other| other.address == peer.address) {
+                return refuse(field("address"), peer.address.to_string(), "an address that no other peer has");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn default_name() -> String {
+    "router".to_owned()
+}
+
+const fn default_port() -> u16 {
+    179
+}
+
+const fn default_hold_time() -> u16 {
+    90
+}
+
+const fn default_true() -> bool {
+    true
+}
+
+fn default_socket() -> PathBuf {
+    PathBuf::from(daemon::config::BGPD_SOCKET)
+}
+
+fn default_state_directory() -> PathBuf {
+    PathBuf::from("/run/tortie")
+}
+
+fn default_log() -> String {
+    "info".to_owned()
+}

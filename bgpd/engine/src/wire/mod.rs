@@ -19,7 +19,7 @@ mod refresh;
 mod update;
 mod validation;
 
-pub use as_path::{AsPath, ParseAsPathError, Segment, SegmentKind};
+pub use as_path::{AsPath, ParseAsPathError, Segment, SegmentKind, Segments};
 pub use attribute::{AttributeError, Fault, Outcome};
 pub use attributes::{AttributeCode, Origin, Partial, PathAttributes, UnknownAttribute};
 pub use capability::{AddPathMode, Capabilities, Fqdn, GracefulRestart, LongLivedFamily, Role};

@@ -1,5 +1,7 @@
 //! The table in a real kernel, each test in a network namespace of its own. `nft` serves as the second opinion.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test")]
+
 #[path = "../nft/tests/support/mod.rs"]
 mod support;
 
@@ -10,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kernel::nf_tables::{Commit, NfTables};
-use nft::{Base, Chain, Change, Datatype, Element, Field, Hook, Rule, Ruleset, Set, Statement, Value, Verdict, diff};
+use nft::{Base, Chain, Change, Datatype, Element, Field, Hook, Rule, Ruleset, Set, Statement, Value, diff};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs a test on a thread with a fresh network namespace. Without root, the test runs again as a root of its own.

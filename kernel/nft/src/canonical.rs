@@ -30,6 +30,12 @@ impl Dependency {
         }
     }
 
+    /// Adds it to what is established, in place of another family or protocol.
+    pub(crate) fn establish(self, established: &mut Vec<Self>) {
+        established.retain(|other| std::mem::discriminant(other) != std::mem::discriminant(&self));
+        established.push(self);
+    }
+
     /// The match that establishes it.
     pub(crate) fn statement(self) -> Statement {
         match self {

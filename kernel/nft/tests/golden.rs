@@ -1,5 +1,7 @@
 //! The text of rulesets, compared with files that `nft -f` reads.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test")]
+
 mod support;
 
 use std::path::Path;

@@ -265,7 +265,12 @@ impl Reader<'_> {
             }
             _ => return None,
         };
+        let icmp = matches!(self.protocol(), Some(protocol::ICMP | protocol::ICMPV6));
         match loaded {
+            // In an ICMP packet these two bytes are type and code, which nft compares at once.
+            Loaded::Expression(Expression::Field(Field::ThSport)) if icmp && !negated => {
+                self.compare_payload((payload::TRANSPORT, 0, 2), negated, value)
+            }
             Loaded::Expression(Expression::Field(field)) => {
                 let with = compared(field, value)?;
                 self.compare(field, negated, with)
@@ -412,11 +417,8 @@ fn field_at(place: (u32, u32, u32), matched: Option<u8>) -> Option<Field> {
         Field::Icmpv6Type,
         Field::Icmpv6Code,
     ];
-    let icmp = |protocol| protocol == protocol::ICMP || protocol == protocol::ICMPV6;
-    FIELDS.into_iter().filter(|field| payload_of(*field) == Some(place)).find(|field| match field.protocol() {
-        Some(protocol) => matched == Some(protocol),
-        None => place.0 == payload::NETWORK || !matched.is_some_and(icmp),
-    })
+    let at_place = FIELDS.into_iter().filter(|field| payload_of(*field) == Some(place));
+    at_place.into_iter().find(|field| field.protocol().is_none_or(|protocol| matched == Some(protocol)))
 }
 
 fn host(bytes: &[u8]) -> Option<u32> {

@@ -172,10 +172,12 @@ impl Encoder {
                     for dependency in dependencies(statement) {
                         if !established.contains(&dependency) {
                             statement::statement(writer, &dependency.statement(), None);
-                            established.push(dependency);
+                            dependency.establish(&mut established);
                         }
                     }
-                    established.extend(Dependency::established_by(statement));
+                    if let Some(dependency) = Dependency::established_by(statement) {
+                        dependency.establish(&mut established);
+                    }
                     statement::statement(writer, statement, anonymous);
                 }
             });

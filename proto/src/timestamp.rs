@@ -1,6 +1,9 @@
 //! `google.protobuf.Timestamp`, with the JSON form that protobuf prescribes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Serialize, Serializer};
 
@@ -23,6 +26,14 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// As RFC 3339 writes it: `2023-11-14T22:13:20Z`.
+    #[must_use]
+    pub fn rfc3339(&self) -> impl fmt::Display {
+        prost_types::Timestamp { seconds: self.seconds, nanos: self.nanos }
+    }
+}
+
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
         let seconds = u64::try_from(time.seconds).unwrap_or(0);
@@ -32,8 +43,7 @@ impl From<Timestamp> for SystemTime {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = prost_types::Timestamp { seconds: self.seconds, nanos: self.nanos }.to_string();
-        serializer.serialize_str(&text)
+        serializer.collect_str(&self.rfc3339())
     }
 }
 

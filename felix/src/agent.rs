@@ -1,0 +1,238 @@
+//! The loop that owns the calc graph: takes what changed, computes what this node should be, applies it, and says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use calc::{CalcGraph, Desired, EndpointId, LocalEndpoint};
+use datastore::{Origin, Refusal, syncer};
+use resources::Key;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    dataplane::{Dataplane, Unapplied},
+    inventory::Inventory,
+    metrics::Metrics,
+    origin::Origins,
+};
+
+/// What the loop is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A resource changed.
+    Datastore(syncer::Update),
+    /// A local endpoint is there; answered when its policy is in the kernel.
+    Attach(LocalEndpoint, oneshot::Sender<()>),
+    /// An endpoint's interface came, of this name and index; answered when its routes are in the kernel.
+    LinkReady(String, u32, oneshot::Sender<()>),
+    /// A local endpoint and its interface of this name are gone; answered when nothing of it is in the kernel.
+    Detach(EndpointId, String, oneshot::Sender<()>),
+}
+
+/// What the loop publishes after every apply.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    /// The datastore's first complete picture has been applied.
+    pub(crate) in_sync: bool,
+    /// What should be.
+    pub(crate) desired: Option<Arc<Desired>>,
+    /// The revision that is in the kernel.
+    pub(crate) kernel_revision: u64,
+    /// What is not admitted.
+    pub(crate) refusals: Vec<String>,
+    /// Objects in force.
+    pub(crate) objects: usize,
+    /// How long the last apply took.
+    pub(crate) last_apply: Duration,
+    /// What could not be applied.
+    pub(crate) unapplied: Vec<Unapplied>,
+    /// Routes of ours in the kernel.
+    pub(crate) routes: usize,
+}
+
+/// Where the loop's results go.
+pub(crate) struct Outlets {
+    /// For status and for whoever waits for the first apply.
+    pub(crate) published: watch::Sender<Published>,
+    /// For bgpd.
+    pub(crate) origins: watch::Sender<Origins>,
+    /// For address management.
+    pub(crate) inventory: watch::Sender<Arc<Inventory>>,
+    /// For Prometheus.
+    pub(crate) metrics: Metrics,
+}
+
+/// The loop.
+pub(crate) struct Agent {
+    graph: CalcGraph,
+    dataplane: Dataplane,
+    outlets: Outlets,
+    inventory: Inventory,
+    refusals: BTreeMap<Origin, Vec<Refusal>>,
+    objects: BTreeSet<Key>,
+    in_sync: bool,
+    /// Something in the kernel is not as it should be, or may not be.
+    dirty: bool,
+    retry: Option<Instant>,
+    backoff: Duration,
+    waiting: Vec<oneshot::Sender<()>>,
+    published: Published,
+}
+
+const BATCH: usize = 1024;
+/// How often somebody else's hand on our table is looked for.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+
+impl Agent {
+    /// A loop that knows nothing yet.
+    pub(crate) fn new(graph: CalcGraph, dataplane: Dataplane, outlets: Outlets, node_name: &str) -> Self {
+        Self {
+            graph,
+            dataplane,
+            outlets,
+            inventory: Inventory::new(node_name),
+            refusals: BTreeMap::new(),
+            objects: BTreeSet::new(),
+            in_sync: false,
+            dirty: false,
+            retry: None,
+            backoff: RETRY_FIRST,
+            waiting: Vec::new(),
+            published: Published::default(),
+        }
+    }
+
+    /// Runs until every sender of commands is gone. What the kernel holds then stays.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut batch = Vec::new();
+        let mut watch = interval(WATCH_INTERVAL);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                count = commands.recv_many(&mut batch, BATCH) => if count == 0 { return },
+                _ = watch.tick() => self.look(),
+            }
+            for command in batch.drain(..) {
+                self.take(command);
+            }
+            self.flush().await;
+        }
+    }
+
+    fn look(&mut self) {
+        if self.retry.is_some_and(|at| at <= Instant::now()) {
+            self.dirty = true;
+        }
+        if self.published.in_sync && self.dataplane.disturbed() {
+            self.outlets.metrics.drift();
+            self.dirty = true;
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Datastore(update) => self.take_update(update),
+            Command::Attach(endpoint, done) => {
+                self.graph.on_update(calc::Update::Endpoint(endpoint));
+                self.waiting.push(done);
+            }
+            Command::LinkReady(name, index, done) => {
+                self.dataplane.link_came(name, index);
+                self.dirty = true;
+                self.waiting.push(done);
+            }
+            Command::Detach(id, interface, done) => {
+                self.graph.on_update(calc::Update::EndpointGone(id));
+                self.dataplane.link_went(&interface);
+                self.waiting.push(done);
+            }
+        }
+    }
+
+    fn take_update(&mut self, update: syncer::Update) {
+        match update {
+            syncer::Update::Apply(resource) => {
+                self.objects.insert(resource.key());
+                self.inventory.apply(&resource);
+                self.graph.on_update(calc::Update::Resource(resource));
+            }
+            syncer::Update::Delete(key) => {
+                self.objects.remove(&key);
+                self.inventory.delete(&key);
+                self.graph.on_update(calc::Update::Deleted(key));
+            }
+            syncer::Update::Refused(refusal) => {
+                tracing::warn!("{refusal}");
+                self.refusals.entry(refusal.origin.clone()).or_default().push(refusal);
+            }
+            syncer::Update::Admitted(origin) => drop(self.refusals.remove(&origin)),
+            syncer::Update::InSync => {
+                self.in_sync = true;
+                self.graph.on_update(calc::Update::InSync);
+            }
+        }
+    }
+
+    async fn flush(&mut self) {
+        if let Some(changed) = self.inventory.changed() {
+            self.outlets.inventory.send_replace(Arc::new(changed));
+        }
+        self.published.refusals = self.refusals.values().flatten().map(ToString::to_string).collect();
+        self.published.objects = self.objects.len();
+        if self.graph.flush().is_some() {
+            self.dirty = true;
+        }
+        let current = self.graph.current().filter(|_| self.in_sync).cloned();
+        if let Some(desired) = current
+            && self.dirty
+        {
+            self.apply(&desired).await;
+        }
+        if self.in_sync && !self.dirty && self.retry.is_none() {
+            for done in self.waiting.drain(..) {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
+        }
+        self.outlets.published.send_replace(self.published.clone());
+    }
+
+    async fn apply(&mut self, desired: &Arc<Desired>) {
+        let begun = Instant::now();
+        let unapplied = self.dataplane.apply(desired).await;
+        self.published.last_apply = begun.elapsed();
+        self.outlets.metrics.applied(self.published.last_apply, &unapplied);
+        self.published.desired = Some(desired.clone());
+        self.published.routes = self.dataplane.route_count();
+        if unapplied.is_empty() {
+            self.dirty = false;
+            self.retry = None;
+            self.backoff = RETRY_FIRST;
+            self.published.kernel_revision = desired.revision;
+            self.published.in_sync = true;
+            let origins = Arc::new(desired.origins.clone());
+            self.outlets.origins.send_if_modified(|current| {
+                let changed = current.as_ref() != Some(&origins);
+                if changed {
+                    *current = Some(origins);
+                }
+                changed
+            });
+        } else {
+            for failure in &unapplied {
+                tracing::error!(part = failure.part, "{}; trying again", failure.detail);
+            }
+            self.dirty = false;
+            self.retry = Some(Instant::now() + self.backoff);
+            self.backoff = (self.backoff * 2).min(RETRY_MOST);
+        }
+        self.published.unapplied = unapplied;
+    }
+}

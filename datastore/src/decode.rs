@@ -269,7 +269,7 @@ impl Document<'_> {
         let mut track = serde_path_to_error::Track::new();
         let read = shape.read(serde_path_to_error::Deserializer::new(&mut deserializer, &mut track));
         read.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
-            let position = Position { line: error.line(), column: error.column() };
+            let position = Position { line: error.line(), column: error.column().max(1) };
             let position = Some(position).filter(|at| at.line > 0).map(|at| self.in_file(at));
             Failure { field: path(track), message: message(&error.to_string()), position }
         })
@@ -277,15 +277,19 @@ impl Document<'_> {
 }
 
 fn path(track: serde_path_to_error::Track) -> Option<String> {
-    Some(track.path().to_string()).filter(|path| path != ".")
+    let path = track.path().to_string();
+    // A step that could not be read.
+    let path = path.strip_suffix(".?").unwrap_or(&path);
+    Some(path.to_owned()).filter(|path| path != "." && path != "?")
 }
 
 fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Both parsers append the position, which is reported beside the message.
+/// Both parsers append the position, which is reported beside the message, and one of them advice for programmers.
 fn message(text: &str) -> String {
+    let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or(text);
     let cut = [" at line ", " at <input>:"].iter().filter_map(|mark| text.rfind(mark)).min();
     cut.and_then(|at| text.get(..at)).unwrap_or(text).to_owned()
 }

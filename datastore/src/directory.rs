@@ -46,7 +46,11 @@ use nix::{
 };
 use resources::{Key, Kind, Resource};
 
-use self::{files::Files, layout::Layout, write::Operation};
+use self::{
+    files::{Files, Scan},
+    layout::Layout,
+    write::Operation,
+};
 use crate::{Answer, Datastore, Error, Refusal, Watch, Write, decode::Ignored, store::Store};
 
 /// How often a folder on another machine is looked through, of whose changes the kernel does not tell. Milliseconds.
@@ -78,7 +82,7 @@ impl Directory {
         let remote = layout.is_remote();
         let store = Arc::new(Store::default());
         let mut files = Files::open(layout, Arc::clone(&store))?;
-        files.scan();
+        files.scan(Scan::Everything);
         let (followed, end) = UnixStream::pair().map_err(failed)?;
         let changes = files.readiness()?;
         let inner = Arc::new(Inner { store, files: Mutex::new(files) });
@@ -128,7 +132,7 @@ impl Inner {
             }
             let mut files = self.files();
             match found {
-                Ok(0) => files.scan(),
+                Ok(0) => files.scan(Scan::Everything),
                 Ok(_) => files.take_in(),
                 Err(Errno::EINTR) => {}
                 Err(error) => return tracing::error!(%error, "the folder is no longer followed"),

@@ -1,5 +1,7 @@
 //! What every back end promises, over each of them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use datastore::{Datastore, Directory, Error, Event, Memory, Watch, Write};

@@ -47,7 +47,7 @@ pub struct BgpPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<BgpPassword>,
     /// The node's end of the connection.
-    #[serde(default, deserialize_with = "null::default", skip_serializing_if = "null::is_default")]
+    #[serde(default, deserialize_with = "null::or_empty", skip_serializing_if = "null::is_default")]
     pub source_address: SourceAddress,
     /// Graceful restart time; default 120 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct BgpPeerSpec {
     #[serde(default, deserialize_with = "selector::optional", skip_serializing_if = "Option::is_none")]
     pub local_workload_selector: Option<Selector>,
     /// Whether the nodes that `peer_selector` picks peer back without being told.
-    #[serde(default, deserialize_with = "null::default", skip_serializing_if = "null::is_default")]
+    #[serde(default, deserialize_with = "null::or_empty", skip_serializing_if = "null::is_default")]
     pub reverse_peering: ReversePeering,
 }
 
@@ -92,7 +92,6 @@ pub enum NextHopMode {
 pub enum SourceAddress {
     /// The node's address.
     #[default]
-    #[serde(alias = "")]
     UseNodeIP,
     /// What the kernel chooses.
     None,
@@ -103,7 +102,6 @@ pub enum SourceAddress {
 pub enum ReversePeering {
     /// They do.
     #[default]
-    #[serde(alias = "")]
     Auto,
     /// A BGPPeer of its own must say so.
     Manual,
@@ -206,6 +204,15 @@ impl BgpPeerSpec {
         }
         if self.keep_original_next_hop && self.next_hop_mode.is_some() {
             refuse("keepOriginalNextHop", &true, "absent where nextHopMode is set");
+        }
+        for (field, selector) in [
+            ("nodeSelector", &self.node_selector),
+            ("peerSelector", &self.peer_selector),
+            ("localWorkloadSelector", &self.local_workload_selector),
+        ] {
+            if let Some(selector) = selector.as_ref().filter(|selector| selector.uses_global()) {
+                refuse(field, selector, "a selector without global()");
+            }
         }
         if self.ttl_security == Some(0) {
             refuse("ttlSecurity", &0, "from 1 to 255");

@@ -167,6 +167,7 @@ impl FelixConfigurationSpec {
 
     pub(crate) fn validate(&self, out: &mut Vec<Invalid>) {
         for (name, value) in self.other.iter().filter(|(name, _)| !felix_fields::is_known(name)) {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             out.push(Invalid::new(format!("spec.{name}"), value, "absent: FelixConfiguration has no such field"));
         }
         if let Some(prefix) = &self.interface_prefix {

@@ -23,10 +23,10 @@ pub struct IpPoolSpec {
     /// The pool's prefix.
     pub cidr: Cidr,
     /// VXLAN between nodes.
-    #[serde(default, deserialize_with = "null::default")]
+    #[serde(default, deserialize_with = "null::or_empty")]
     pub vxlan_mode: EncapsulationMode,
     /// IP in IP between nodes.
-    #[serde(default, deserialize_with = "null::default")]
+    #[serde(default, deserialize_with = "null::or_empty")]
     pub ipip_mode: EncapsulationMode,
     /// Packets from the pool to anywhere outside all pools leave with the node's address.
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "null::is_default")]
@@ -55,7 +55,7 @@ pub struct IpPoolSpec {
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "Vec::is_empty")]
     pub allowed_uses: Vec<AllowedUse>,
     /// Whether addresses are assigned without being asked for by pool.
-    #[serde(default, deserialize_with = "null::default")]
+    #[serde(default, deserialize_with = "null::or_empty")]
     pub assignment_mode: AssignmentMode,
     /// Deprecated form of `ipipMode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,6 @@ pub struct DeprecatedIpip {
 pub enum EncapsulationMode {
     /// Never.
     #[default]
-    #[serde(alias = "")]
     Never,
     /// Always.
     Always,
@@ -121,7 +120,6 @@ pub enum AllowedUse {
 pub enum AssignmentMode {
     /// It is.
     #[default]
-    #[serde(alias = "")]
     Automatic,
     /// Only on request.
     Manual,
@@ -200,7 +198,7 @@ impl IpPoolSpec {
     fn validate_prefix(&self, out: &mut Vec<Invalid>) {
         let network = self.cidr.network();
         if self.cidr.has_host_bits() {
-            out.push(Invalid::new("spec.cidr", "a prefix with host bits", format!("{network}")));
+            out.push(Invalid::new("spec.cidr", self.cidr.written(), format!("{network}, without host bits")));
         }
         let (sizes, link_local) =
             if network.is_ipv4() { (20..=32, "169.254.0.0/16") } else { (116..=128, "fe80::/10") };

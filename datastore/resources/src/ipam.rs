@@ -180,7 +180,7 @@ impl IpReservationSpec {
     pub(crate) fn validate(&self, out: &mut Vec<Invalid>) {
         for (index, cidr) in self.reserved_cidrs.iter().enumerate().filter(|(_, cidr)| cidr.has_host_bits()) {
             let field = format!("spec.reservedCIDRs[{index}]");
-            out.push(Invalid::new(field, "a prefix with host bits", cidr.to_string()));
+            out.push(Invalid::new(field, cidr.written(), format!("{cidr}, without host bits")));
         }
     }
 }

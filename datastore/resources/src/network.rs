@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug)]
 pub struct Cidr {
     network: IpNetwork,
-    host_bits: bool,
+    written: IpNetwork,
 }
 
 impl Cidr {
@@ -19,9 +19,14 @@ impl Cidr {
         self.network
     }
 
-    /// Whether the text had host bits that are not zero.
+    /// The prefix as it was written.
+    pub fn written(self) -> IpNetwork {
+        self.written
+    }
+
+    /// Whether it was written with host bits that are not zero.
     pub fn has_host_bits(self) -> bool {
-        self.host_bits
+        self.network != self.written
     }
 
     /// Whether every address of `other` is one of this prefix.
@@ -37,10 +42,9 @@ impl Cidr {
 
 impl From<IpNetwork> for Cidr {
     fn from(written: IpNetwork) -> Self {
-        let address = written.network();
         // The prefix length comes from a valid network of the same family.
-        let network = IpNetwork::new(address, written.prefix()).unwrap_or(written);
-        Self { network, host_bits: address != written.ip() }
+        let network = IpNetwork::new(written.network(), written.prefix()).unwrap_or(written);
+        Self { network, written }
     }
 }
 
@@ -52,7 +56,7 @@ impl From<Cidr> for IpNetwork {
 
 impl From<IpAddr> for Cidr {
     fn from(address: IpAddr) -> Self {
-        Self { network: IpNetwork::from(address), host_bits: false }
+        Self::from(IpNetwork::from(address))
     }
 }
 

@@ -179,8 +179,8 @@ fn validate_ports(ports: &[NetworkPolicyPort], list: &str, out: &mut Vec<Invalid
         let Some(end) = port.end_port else { continue };
         let allowed = match &port.port {
             Some(PortOrName::Number(first)) if *first <= end => continue,
-            Some(PortOrName::Number(_)) => "not below port",
-            Some(PortOrName::Name(_)) | None => "absent unless port is a number",
+            Some(PortOrName::Number(first)) => format!("at least port, which is {first}"),
+            Some(PortOrName::Name(_)) | None => "absent unless port is a number".to_owned(),
         };
         out.push(Invalid::new(format!("{field}.endPort"), end, allowed));
     }

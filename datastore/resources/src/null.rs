@@ -1,6 +1,9 @@
 //! `null` in a manifest means the same as leaving the field out.
 
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IntoDeserializer, value::StringDeserializer},
+};
 
 pub(crate) fn default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -8,6 +11,18 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// For enums whose default the API also writes as an empty text.
+pub(crate) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    let Some(text) = text else { return Ok(T::default()) };
+    let value: StringDeserializer<D::Error> = text.into_deserializer();
+    T::deserialize(value)
 }
 
 pub(crate) fn or_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

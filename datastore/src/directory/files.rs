@@ -25,6 +25,15 @@ use crate::{
 /// How deep folders may be nested.
 const DEPTH: usize = 64;
 
+/// What of the folder is not known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scan {
+    /// Which files there are. What is written to them is told when they are closed.
+    Tree,
+    /// Everything.
+    Everything,
+}
+
 /// Precedence of files: those of the datastore first, then in order of paths.
 type Rank = (bool, PathBuf);
 
@@ -84,7 +93,7 @@ impl Files {
 
     /// Takes in what the kernel told of since the last time.
     pub(super) fn take_in(&mut self) {
-        let mut again = false;
+        let mut scan = None;
         for change in self.notify.take() {
             match change {
                 // What the datastore writes is never changed in place, so that an unchanged signature says enough.
@@ -92,11 +101,12 @@ impl Files {
                 Change::File(file) => self.refresh(&file),
                 Change::Created(file) if self.is_link(&file) => self.refresh(&file),
                 Change::Created(_) => {}
-                Change::Anything => again = true,
+                Change::Tree => scan = scan.max(Some(Scan::Tree)),
+                Change::Anything => scan = Some(Scan::Everything),
             }
         }
-        if again {
-            self.scan();
+        if let Some(scan) = scan {
+            self.scan(scan);
         }
     }
 
@@ -105,7 +115,7 @@ impl Files {
     }
 
     /// Looks through the whole folder and reads what changed.
-    pub(super) fn scan(&mut self) {
+    pub(super) fn scan(&mut self, scan: Scan) {
         let root = PathBuf::new();
         if let Err(error) = self.presence() {
             return self.refuse_folder(&root, Some(&error));
@@ -137,8 +147,20 @@ impl Files {
         self.unreadable = unreadable;
         self.notify.retain(&folders);
         for file in found {
-            self.refresh_if_changed(&file);
+            if scan == Scan::Everything || !self.is_known(&file) {
+                self.refresh_if_changed(&file);
+            }
         }
+    }
+
+    /// Whether a path still is the file that was read from there, changed or not.
+    fn is_known(&self, file: &Path) -> bool {
+        let known = self.loaded.get(file).and_then(|loaded| loaded.signature);
+        known.zip(self.found(file)).is_some_and(|(known, found)| known.is_same_file(found))
+    }
+
+    fn found(&self, file: &Path) -> Option<Signature> {
+        fs::metadata(self.layout.absolute(file)).map(|metadata| Signature::of(&metadata)).ok()
     }
 
     /// Whether the folder is there. What is there without its mark is the place where it was mounted.
@@ -175,7 +197,7 @@ impl Files {
     }
 
     pub(super) fn refresh_if_changed(&mut self, file: &Path) {
-        let found = fs::metadata(self.layout.absolute(file)).map(|metadata| Signature::of(&metadata)).ok();
+        let found = self.found(file);
         let known = self.loaded.get(file);
         let unchanged = match known {
             Some(loaded) => found.is_some() && loaded.signature == found,

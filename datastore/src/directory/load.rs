@@ -40,6 +40,11 @@ impl Signature {
             nanoseconds: metadata.mtime_nsec(),
         }
     }
+
+    /// Whether it is of the same file, changed or not.
+    pub(super) fn is_same_file(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// An object that a file has in force.

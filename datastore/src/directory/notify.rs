@@ -16,7 +16,9 @@ pub(super) enum Change {
     File(PathBuf),
     /// A file appeared: a link to what is there already, or one that is about to be written.
     Created(PathBuf),
-    /// Something else: everything is to be looked through.
+    /// A folder appeared or went, or a link to one: the tree is to be looked through.
+    Tree,
+    /// Something was not told: everything is to be compared.
     Anything,
 }
 
@@ -92,14 +94,17 @@ fn change(mask: EventMask, folder: Option<&Path>, name: Option<&Path>) -> Option
     }
     // A projected volume is a hidden link that is replaced as a whole; the files link through it.
     let replaced = name == Some(Path::new("..data"));
-    let unclear = EventMask::Q_OVERFLOW | EventMask::ISDIR | EventMask::DELETE_SELF | EventMask::MOVE_SELF;
+    let tree = EventMask::ISDIR | EventMask::DELETE_SELF | EventMask::MOVE_SELF;
+    if mask.contains(EventMask::Q_OVERFLOW) {
+        return Some(Change::Anything);
+    }
     match (folder, name) {
-        (Some(folder), Some(name)) if !mask.intersects(unclear) && !replaced => {
+        (Some(folder), Some(name)) if !mask.intersects(tree) && !replaced => {
             let file = folder.join(name);
             Some(if mask.contains(EventMask::CREATE) { Change::Created(file) } else { Change::File(file) })
         }
+        (Some(_), _) => Some(Change::Tree),
         // Of a folder that is no longer watched.
-        (None, _) if !mask.contains(EventMask::Q_OVERFLOW) => None,
-        _ => Some(Change::Anything),
+        (None, _) => None,
     }
 }

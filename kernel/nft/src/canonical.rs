@@ -7,8 +7,9 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use crate::set::merge;
 use crate::value::{address, prefix_length};
-use crate::{Comparand, Datatype, Expression, Family, Field, MarkValue, Match, Statement, Value};
+use crate::{Comparand, Datatype, Element, Expression, Family, Field, MarkValue, Match, Statement, Value};
 
 /// What a statement needs to have been matched before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +92,13 @@ pub(crate) fn canonical(statements: Vec<Statement>) -> Vec<Statement> {
 fn fold(statement: Statement) -> Statement {
     match statement {
         Statement::Match(Match { key, negated, with }) => {
+            let with = match with {
+                // nft merges these as well; the kernel refuses those that overlap.
+                Comparand::Elements(elements) if elements.iter().any(Element::is_range) => {
+                    Comparand::Elements(merge(&key.datatypes(), elements.iter()))
+                }
+                with => with,
+            };
             let with = match key.as_field() {
                 Some(field) => fold_comparand(field, with),
                 None => with,

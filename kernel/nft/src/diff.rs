@@ -207,7 +207,7 @@ fn same_declaration(a: &Arc<Set>, b: &Arc<Set>) -> bool {
             && a.dynamic == b.dynamic
             && a.timeout == b.timeout
             && a.size == b.size
-            && a.comment == b.comment)
+            && a.kept_comment() == b.kept_comment())
 }
 
 /// Whether a chain must be made anew; a policy can be changed in place.

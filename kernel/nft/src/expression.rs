@@ -204,14 +204,15 @@ impl Key {
         self.compare(true, Comparand::Set(set.into()))
     }
 
-    /// `KEY { … }`: is one of these.
+    /// `KEY { … }`: is one of these, of which there is at least one. Ranges that overlap or touch are merged as
+    /// [`crate::Set::merge_ranges`] does.
     #[must_use]
     pub fn within<E: Into<Element>>(self, elements: impl IntoIterator<Item = E>) -> Statement {
         let elements = elements.into_iter().map(Into::into).collect();
         self.compare_with_elements(false, elements)
     }
 
-    /// `KEY != { … }`: is none of these.
+    /// `KEY != { … }`: is none of these, of which there is at least one.
     #[must_use]
     pub fn not_within<E: Into<Element>>(self, elements: impl IntoIterator<Item = E>) -> Statement {
         let elements = elements.into_iter().map(Into::into).collect();

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use crate::canonical::canonical;
+use crate::set::clip;
 use crate::{Element, Key, Name, Value};
+
+/// Bytes of a rule's comment that nft reads.
+const COMMENT_LENGTH: usize = 127;
 
 /// Statements, tried from left to right until one does not match or gives a verdict.
 ///
@@ -42,10 +46,10 @@ impl Rule {
         Self { statements: Vec::new(), comment: None }
     }
 
-    /// The same with a comment, at most 127 bytes.
+    /// The same with a comment, of which nft reads 127 bytes; the rest is cut.
     #[must_use]
-    pub fn with_comment(mut self, comment: impl Into<Arc<str>>) -> Self {
-        self.comment = Some(comment.into());
+    pub fn with_comment(mut self, comment: &str) -> Self {
+        self.comment = Some(clip(comment, COMMENT_LENGTH).into());
         self
     }
 }

@@ -1,10 +1,14 @@
 //! Sets and maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::value::padded;
 use crate::{Datatype, Element, Value, Verdict};
+
+/// Bytes of a set's comment that are kept.
+const COMMENT_LENGTH: usize = 64;
 
 /// A named set or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +25,8 @@ pub struct Set {
     pub timeout: Option<Duration>,
     /// How many elements it may hold at most.
     pub size: Option<u32>,
-    /// Printed by nft, else without effect. At most 127 bytes.
+    /// Printed by nft, else without effect. What is longer than 64 bytes is cut: the kernel keeps 256 bytes beside a set,
+    /// and the types of a long key take most of them.
     pub comment: Option<String>,
     /// The elements; the value is `Some` in maps and `None` in sets.
     pub elements: Arc<BTreeMap<Element, Option<Data>>>,
@@ -125,23 +130,71 @@ impl Set {
         Arc::make_mut(&mut self.elements).remove(element).is_some()
     }
 
-    /// Merges ranges that overlap or touch, so that any list of networks can be held (the kernel refuses overlaps).
-    /// For interval sets of one part and without values.
+    /// Merges ranges that overlap or touch, so that any list of networks or ports can be held: the kernel refuses
+    /// overlaps. In a concatenation those are merged that have all but the last part in common; whoever has ranges in
+    /// other parts keeps them apart. For sets without values.
     #[must_use]
     pub fn merge_ranges(mut self) -> Self {
-        let mut merged: Vec<(Value, Value)> = Vec::new();
-        for element in self.elements.keys() {
-            match merged.last_mut() {
-                Some((_, end)) if *element.start() <= *end || successor(end).as_ref() == Some(element.start()) => {
-                    if *element.end() > *end {
-                        *end = element.end().clone();
-                    }
-                }
-                _ => merged.push((element.start().clone(), element.end().clone())),
-            }
-        }
-        self.elements = Arc::new(merged.into_iter().map(|(start, end)| (Element::range(start, end), None)).collect());
+        let merged = merge(&self.key, self.elements.keys());
+        self.elements = Arc::new(merged.into_iter().map(|element| (element, None)).collect());
         self
+    }
+}
+
+/// The elements with those ranges merged that overlap or touch in their last part and have the others in common.
+pub(crate) fn merge<'a>(key: &[Datatype], elements: impl Iterator<Item = &'a Element>) -> BTreeSet<Element> {
+    // Numbers in the order of the machine have no ranges, and their bytes no order.
+    let Some((last, before)) = key.split_last().filter(|(last, _)| !last.is_host_order()) else {
+        return elements.cloned().collect();
+    };
+    let at = before.iter().map(|part| padded(part.length())).sum();
+    let split = |value: &Value| {
+        let bytes = value.as_bytes();
+        let (prefix, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+        // Without its padding, so that it has a successor.
+        let last = rest.get(..last.length()).unwrap_or(rest);
+        (Value::from_bytes(prefix), Value::from_bytes(last))
+    };
+    let join = |prefix: &Value, last: &Value| {
+        let mut bytes = [prefix.as_bytes(), last.as_bytes()].concat();
+        if !before.is_empty() {
+            bytes.resize(padded(bytes.len()), 0);
+        }
+        Value::from_bytes(&bytes)
+    };
+    let mut sorted: Vec<_> = (elements.map(|element| {
+        let ((first, start), (last, end)) = (split(element.start()), split(element.end()));
+        ((first, last), start, end)
+    }))
+    .collect();
+    sorted.sort();
+    let mut merged: Vec<((Value, Value), Value, Value)> = Vec::with_capacity(sorted.len());
+    for (prefix, start, end) in sorted {
+        match merged.last_mut() {
+            Some((same, _, top)) if *same == prefix && (start <= *top || successor(top).as_ref() == Some(&start)) => {
+                if end > *top {
+                    *top = end;
+                }
+            }
+            _ => merged.push((prefix, start, end)),
+        }
+    }
+    let whole = |((first, last), start, end): ((Value, Value), Value, Value)| {
+        Element::range(join(&first, &start), join(&last, &end))
+    };
+    merged.into_iter().map(whole).collect()
+}
+
+/// The longest beginning of a text with at most so many bytes.
+pub(crate) fn clip(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
+impl Set {
+    /// The comment as the kernel keeps it.
+    pub(crate) fn kept_comment(&self) -> Option<&str> {
+        self.comment.as_deref().map(|comment| clip(comment, COMMENT_LENGTH))
     }
 }
 

@@ -58,7 +58,7 @@ fn set_text(name: &str, set: &Set) -> String {
     if let Some(timeout) = set.timeout {
         let _ = writeln!(out, "\t\ttimeout {}", duration(timeout));
     }
-    if let Some(comment) = &set.comment {
+    if let Some(comment) = set.kept_comment() {
         let _ = writeln!(out, "\t\tcomment \"{comment}\"");
     }
     if !set.elements.is_empty() && !set.dynamic {

@@ -128,6 +128,31 @@ fn sets_of_one_are_values_networks_or_ranges() {
     assert_eq!(comparand(Field::Ip4Saddr.is_in_network(host)), Comparand::Value(support::v4("10.0.0.1").into()));
 }
 
+#[test]
+fn long_comments_are_cut_where_a_character_ends() {
+    let mut ruleset = one_rule(Rule::new([Statement::accept()]).with_comment(&"ü".repeat(100)));
+    let mut set = Set::of([Datatype::Ipv4Addr]);
+    set.comment = Some("ü".repeat(100));
+    ruleset.add_set("commented", set);
+    assert_eq!(ruleset.chains["c"].rules[0].comment().map(str::len), Some(126));
+    assert_eq!(diff(&reread(&ruleset), &ruleset), []);
+}
+
+#[test]
+fn ranges_of_a_rule_that_overlap_or_touch_are_merged() {
+    let key = || concat([Field::L4Proto, Field::ThDport]);
+    let tcp = |ports| support::tcp().dot(Element::ports(ports));
+    let udp = |ports| Element::protocol(nft::protocol::UDP).dot(Element::ports(ports));
+    assert_eq!(
+        Rule::new([key().within([tcp(80..=90), tcp(85..=85), tcp(91..=100), udp(90..=95), tcp(102..=102)])]),
+        Rule::new([key().within([tcp(80..=100), udp(90..=95), tcp(102..=102)])]),
+    );
+    assert_eq!(
+        Rule::new([Field::ThDport.within([Element::ports(1..=5), Element::port(6), Element::ports(4..=9)])]),
+        Rule::new([Field::ThDport.is_between(Value::port(1), Value::port(9))]),
+    );
+}
+
 fn field_match() -> impl Strategy<Value = Statement> {
     let negated = any::<bool>();
     let network = (any::<u32>(), 0u8..=32)
@@ -199,7 +224,7 @@ proptest! {
     ) {
         let mut rule = Rule::new(matches.into_iter().chain([last]));
         if let Some(comment) = comment {
-            rule = rule.with_comment(comment);
+            rule = rule.with_comment(&comment);
         }
         let ruleset = one_rule(rule);
         prop_assert_eq!(reread(&ruleset), ruleset);

@@ -25,9 +25,6 @@ const CT: u32 = 12;
 const CONCATENATION: u32 = 13;
 const NUMGEN: u32 = 23;
 
-/// The longest comment that nft reads, with the zero at its end.
-const COMMENT_LENGTH: usize = 128;
-
 #[derive(Default)]
 struct List(Vec<u8>);
 
@@ -51,8 +48,7 @@ impl List {
     }
 
     fn comment(&mut self, kind: u8, comment: &str) {
-        let mut text: Vec<u8> = comment.bytes().take(COMMENT_LENGTH - 1).collect();
-        text.push(0);
+        let text: Vec<u8> = comment.bytes().chain([0]).collect();
         self.bytes(kind, &text);
     }
 }
@@ -74,7 +70,7 @@ pub(super) fn of_set(set: &Set) -> Vec<u8> {
             list.nested(DATA_TYPEOF, |list| type_of(list, values));
         }
     }
-    if let Some(comment) = &set.comment {
+    if let Some(comment) = set.kept_comment() {
         list.comment(COMMENT, comment);
     }
     list.0

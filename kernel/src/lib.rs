@@ -20,6 +20,7 @@ mod link;
 mod monitor;
 mod neighbour;
 mod netns;
+pub mod nf_tables;
 pub mod pod;
 mod pod_check;
 mod requests;

@@ -48,8 +48,10 @@ impl Rule {
 
     /// The same with a comment, of which nft reads 127 bytes; the rest is cut.
     #[must_use]
-    pub fn with_comment(mut self, comment: &str) -> Self {
-        self.comment = Some(clip(comment, COMMENT_LENGTH).into());
+    pub fn with_comment(mut self, comment: impl Into<Arc<str>>) -> Self {
+        let comment = comment.into();
+        let kept = clip(&comment, COMMENT_LENGTH);
+        self.comment = Some(if kept.len() == comment.len() { comment } else { kept.into() });
         self
     }
 }

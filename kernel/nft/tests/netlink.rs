@@ -130,7 +130,7 @@ fn sets_of_one_are_values_networks_or_ranges() {
 
 #[test]
 fn long_comments_are_cut_where_a_character_ends() {
-    let mut ruleset = one_rule(Rule::new([Statement::accept()]).with_comment(&"ü".repeat(100)));
+    let mut ruleset = one_rule(Rule::new([Statement::accept()]).with_comment("ü".repeat(100)));
     let mut set = Set::of([Datatype::Ipv4Addr]);
     set.comment = Some("ü".repeat(100));
     ruleset.add_set("commented", set);
@@ -224,7 +224,7 @@ proptest! {
     ) {
         let mut rule = Rule::new(matches.into_iter().chain([last]));
         if let Some(comment) = comment {
-            rule = rule.with_comment(&comment);
+            rule = rule.with_comment(comment);
         }
         let ruleset = one_rule(rule);
         prop_assert_eq!(reread(&ruleset), ruleset);

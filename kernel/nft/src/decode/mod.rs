@@ -85,7 +85,7 @@ impl Decoder {
                 .and_then(|expressions| rule::statements(expressions, &self.sets))
                 .map_or_else(Rule::unreadable, Rule::new);
             let rule = match comment {
-                Some(comment) => rule.with_comment(&comment),
+                Some(comment) => rule.with_comment(comment),
                 None => rule,
             };
             chains.entry(chain.clone()).or_default().rules.push(rule);

@@ -144,3 +144,80 @@ fn refusal(key: &Key, reason: Reason) -> Refusal {
         last_version_in_force: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use resources::{Namespace, ObjectMeta};
+
+    use super::*;
+
+    fn namespace(name: &str) -> Resource {
+        Namespace { metadata: ObjectMeta::named(name) }.into()
+    }
+
+    async fn told(events: Vec<Event>) -> Vec<Update> {
+        let (updates, mut receiver) = mpsc::channel(100);
+        let mut syncer = Syncer {
+            updates,
+            told: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            listed: BTreeSet::new(),
+            in_sync: false,
+        };
+        for event in events {
+            assert!(syncer.handle(event).await.is_ok());
+        }
+        drop(syncer);
+        let mut told = Vec::new();
+        while let Some(update) = receiver.recv().await {
+            told.push(update);
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn what_vanished_between_two_lists_is_deleted_and_in_sync_is_not_said_again() {
+        let (a, b, bad) = (namespace("a"), namespace("b"), namespace("NOT-VALID"));
+        let events = vec![
+            Event::Init,
+            Event::InitApply(a.clone()),
+            Event::InitApply(b.clone()),
+            Event::InitApply(bad.clone()),
+            Event::InitDone,
+            Event::Init,
+            Event::InitApply(b.clone()),
+            Event::InitDone,
+        ];
+        let told = told(events).await;
+        assert!(matches!(told[2], Update::Refused(_)));
+        let rest: Vec<_> = told.into_iter().filter(|update| !matches!(update, Update::Refused(_))).collect();
+        assert_eq!(
+            rest,
+            [
+                Update::Apply(a.clone()),
+                Update::Apply(b.clone()),
+                Update::InSync,
+                Update::Apply(b),
+                Update::Admitted(Origin::Object(bad.key())),
+                Update::Delete(a.key()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_that_begins_anew_before_it_is_complete_counts_from_its_beginning() {
+        let (a, b) = (namespace("a"), namespace("b"));
+        let events =
+            vec![Event::Init, Event::InitApply(a.clone()), Event::Init, Event::InitApply(b.clone()), Event::InitDone];
+        let wanted = [Update::Apply(a.clone()), Update::Apply(b), Update::Delete(a.key()), Update::InSync];
+        assert_eq!(told(events).await, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_deletion_of_what_was_never_told_is_not_told() {
+        assert_eq!(
+            told(vec![Event::Init, Event::InitDone, Event::Delete(namespace("a").key())]).await,
+            [Update::InSync]
+        );
+    }
+}

@@ -39,6 +39,8 @@ pub struct SpeakerConfig {
     /// Originated prefixes have the LOCAL_PREF of Calico nodes, 2147483647 minus the metric, inside the cluster. Default
     /// false: 100.
     pub calico_local_pref: bool,
+    /// Our own next hop in a family that is not that of the session's addresses.
+    pub next_hops: PerFamily<Option<IpAddr>>,
 }
 
 impl SpeakerConfig {
@@ -59,6 +61,7 @@ impl SpeakerConfig {
             selection_deferral: Duration::from_secs(120),
             fib_sweep_after: Duration::from_secs(120),
             calico_local_pref: false,
+            next_hops: PerFamily::new(None, None),
         }
     }
 }
@@ -316,8 +319,10 @@ pub struct Guards {
     pub pools: Vec<Prefix>,
     /// Blocks of this node.
     pub own_blocks: Vec<Prefix>,
-    /// Addresses of this and the other nodes: never learned as host prefixes.
+    /// Addresses of this node: never a next hop, never learned as host prefixes.
     pub own_addresses: Vec<IpAddr>,
+    /// Addresses of the other nodes: never learned as host prefixes.
+    pub node_addresses: Vec<IpAddr>,
     /// Ranges of service addresses: between nodes only, and never installed.
     pub service_prefixes: Vec<Prefix>,
     /// More specifics of our own blocks that are lent to another node, with the name of the peer that may announce them.

@@ -14,11 +14,20 @@
 //! [`wire`] knows octets and nothing of state, `session` is RFC 4271 §8.2.2 for one connection, `peer` is what outlives a
 //! connection, `rib` decides, `group` sends.
 
+mod collision;
 pub mod config;
+mod group;
 pub mod instant;
+mod outbox;
 pub mod output;
+mod peer;
+mod policy;
 pub mod prefix;
+mod random;
 pub mod reason;
+mod restart;
+mod rib;
+mod session;
 pub mod speaker;
 pub mod status;
 pub mod wire;

@@ -80,7 +80,12 @@ impl fmt::Display for Loss {
         write!(f, "lost at {}", step.word())?;
         match step {
             Step::LocalPref => write!(f, " ({value} < {best})"),
-            Step::AsPathLength | Step::Origin | Step::Med | Step::IgpMetric | Step::ClusterListLength | Step::PathId => {
+            Step::AsPathLength
+            | Step::Origin
+            | Step::Med
+            | Step::IgpMetric
+            | Step::ClusterListLength
+            | Step::PathId => {
                 write!(f, " ({value} > {best})")
             }
             Step::RouterId => write!(f, " ({} > {})", Ipv4Addr::from_bits(value), Ipv4Addr::from_bits(best)),

@@ -1,0 +1,235 @@
+//! Update groups: peers that are told the same in the same octets share one Adj-RIB-Out, and each UPDATE for them is
+//! packed and encoded once.
+//!
+//! A member *in step* has been given everything the group's Adj-RIB-Out says. A batch of changes is written once and the
+//! same octets go to all members in step. A member whose socket is full, or that has just joined, or that needs something
+//! of its own, has a queue instead: prefixes, each with what the member holds of it. When its socket takes more, the queue is
+//! compared with the Adj-RIB-Out of that moment, so that a slow member skips states and never costs memory per message.
+
+mod adj_out;
+mod batch;
+mod member;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::BytesMut;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+pub(crate) use adj_out::{AdjRibOut, Sent};
+pub(crate) use member::Member;
+
+use crate::outbox::Outbox;
+use crate::policy::{OutNextHop, Recipient, export};
+use crate::prefix::{NetPrefix, Prefix};
+use crate::reason::Withheld;
+use crate::rib::{Best, NextHopId, NextHops, PeerId, PrefixId, Sources, Table};
+use crate::wire::EncodeContext;
+
+/// Everything that changes octets or membership.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct GroupKey {
+    pub(crate) recipient: Recipient,
+    pub(crate) send: EncodeContext,
+}
+
+/// What groups read of the rest of the speaker.
+pub(crate) struct Surroundings<'s> {
+    pub(crate) sources: &'s Sources,
+    pub(crate) next_hops: &'s NextHops,
+    pub(crate) cluster_id: Ipv4Addr,
+    /// Peers by address: a route whose next hop is a peer is not told to that peer.
+    pub(crate) peers: &'s HashMap<IpAddr, PeerId, FixedState>,
+    /// End-of-RIB may be sent: selection has begun and all origin sources are in sync.
+    pub(crate) complete: bool,
+}
+
+/// Something for the speaker to note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// End-of-RIB was sent.
+    EndOfRib(PeerId),
+    /// A route fits into no message.
+    TooLarge(PeerId, Prefix),
+}
+
+/// One update group of one family.
+#[derive(Debug)]
+pub(crate) struct Group<P> {
+    pub(crate) key: GroupKey,
+    members: BTreeMap<PeerId, Member>,
+    out: AdjRibOut,
+    buffer: BytesMut,
+    family: std::marker::PhantomData<P>,
+}
+
+type MemoKey = (usize, PeerId, Option<NextHopId>);
+type Memo = HashMap<MemoKey, Result<Sent, Withheld>, FixedState>;
+
+impl<P: NetPrefix> Group<P> {
+    pub(crate) fn new(key: GroupKey) -> Self {
+        Self {
+            key,
+            members: BTreeMap::new(),
+            out: AdjRibOut::new(),
+            buffer: BytesMut::new(),
+            family: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn member(&self, peer: PeerId) -> Option<&Member> {
+        self.members.get(&peer)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Takes a member in; it gets what it lacks of the whole table.
+    pub(crate) fn join(&mut self, mut member: Member, table: &Table<P>, around: &Surroundings<'_>) {
+        if self.members.is_empty() {
+            let all: Vec<PrefixId> = table.iter().filter(|(_, it)| it.best.is_some()).map(|(id, _)| id).collect();
+            self.export_all(&all, table, around);
+        }
+        for id in self.out.by_route() {
+            member.note(id, None);
+        }
+        self.members.insert(member.peer, member);
+    }
+
+    /// Lets a member go; its connection is gone.
+    pub(crate) fn leave(&mut self, peer: PeerId) -> Option<Member> {
+        self.members.remove(&peer)
+    }
+
+    /// Lets a member go to another group, with what it holds.
+    pub(crate) fn part(&mut self, peer: PeerId) -> Option<(Member, Vec<(PrefixId, Sent)>)> {
+        let member = self.members.remove(&peer)?;
+        let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id));
+        let mut holdings: Vec<(PrefixId, Sent)> = given.map(|(id, sent)| (id, sent.clone())).collect();
+        holdings.extend(member.queued().filter_map(|(id, sent)| Some((id, sent?.clone()))));
+        Some((member, holdings))
+    }
+
+    /// True if a member waits for something to be written.
+    pub(crate) fn has_work(&self) -> bool {
+        self.members.values().any(Member::has_work)
+    }
+
+    /// Sends a member everything again.
+    pub(crate) fn refresh(&mut self, peer: PeerId, outbox: &mut Outbox) {
+        let Self { members, out, .. } = self;
+        if let Some(member) = members.get_mut(&peer) {
+            member.begin_refresh(P::FAMILY, outbox);
+            for id in out.by_route() {
+                if out.get(id).is_ok_and(|sent| sent.is_visible_to(peer)) {
+                    member.note_again(id);
+                }
+            }
+        }
+    }
+
+    /// Brings the Adj-RIB-Out up to date with these entries; returns what changed, with the former state.
+    fn export_all(
+        &mut self,
+        changed: &[PrefixId],
+        table: &Table<P>,
+        around: &Surroundings<'_>,
+    ) -> Vec<(PrefixId, Option<Sent>)> {
+        let mut memo = Memo::with_hasher(FixedState::default());
+        let mut last: Option<(MemoKey, Result<Sent, Withheld>)> = None;
+        let mut changes = Vec::with_capacity(changed.len());
+        for id in changed {
+            let new = match table.get(*id).and_then(|entry| entry.best.as_ref()) {
+                None => Err(Withheld::NoPath),
+                Some(best) => {
+                    let key = (best.attributes.identity(), best.source, best.next_hop);
+                    match &last {
+                        Some((former, result)) if *former == key => result.clone(),
+                        _ => {
+                            let result = memo.entry(key).or_insert_with(|| self.export_one(best, around)).clone();
+                            last = Some((key, result.clone()));
+                            result
+                        }
+                    }
+                }
+            };
+            if let Some(former) = self.out.set(*id, new) {
+                changes.push((*id, former));
+            }
+        }
+        changes
+    }
+
+    fn export_one(&mut self, best: &Best, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
+        let next_hop = best.next_hop.and_then(|id| around.next_hops.get(id));
+        let source = around.sources.get(best.source);
+        let exported = export(&best.attributes, next_hop, source, &self.key.recipient, around.cluster_id)?;
+        let (next_hop, owner) = match exported.next_hop {
+            OutNextHop::Own(next_hop) => (next_hop, PeerId::NONE),
+            OutNextHop::Kept(next_hop) => {
+                (next_hop, around.peers.get(&next_hop.address()).copied().unwrap_or(PeerId::NONE))
+            }
+        };
+        Ok(Sent { route: self.out.intern(exported.attributes, next_hop), source: best.source, owner })
+    }
+
+    /// Takes over what was decided and writes what sockets have room for.
+    pub(crate) fn update(
+        &mut self,
+        changed: &[PrefixId],
+        table: &Table<P>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+        notes: &mut Vec<Note>,
+    ) {
+        let changes = self.export_all(changed, table, around);
+        if !changes.is_empty() {
+            self.distribute(&changes, table, outbox, notes);
+        }
+        self.drain_all(table, around, outbox, notes);
+    }
+
+    /// Writes what is queued for members whose sockets have room, and End-of-RIB where it is due.
+    pub(crate) fn drain_all(
+        &mut self,
+        table: &Table<P>,
+        around: &Surroundings<'_>,
+        outbox: &mut Outbox,
+        notes: &mut Vec<Note>,
+    ) {
+        let Self { key, members, out, buffer, .. } = self;
+        for member in members.values_mut() {
+            member.drain(&key.send, out, table, buffer, outbox, notes);
+            if around.complete && member.finish(P::FAMILY, outbox) {
+                notes.push(Note::EndOfRib(member.peer));
+            }
+        }
+    }
+
+    /// True if something outside the table still refers to the prefix.
+    pub(crate) fn refers_to(&self, id: PrefixId) -> bool {
+        self.out.get(id).is_ok() || self.members.values().any(|member| member.has_queued(id))
+    }
+
+    /// What a member was given of a prefix, or why nothing.
+    pub(crate) fn told(&self, peer: PeerId, id: PrefixId) -> Result<&Sent, Withheld> {
+        let member = self.members.get(&peer).ok_or(Withheld::NotEstablished)?;
+        let sent = self.out.get(id)?;
+        if sent.source == peer {
+            return Err(Withheld::FromThisPeer);
+        }
+        if sent.owner == peer {
+            return Err(Withheld::NextHopUnusable);
+        }
+        if member.lacks(id, sent) { Err(Withheld::Pending) } else { Ok(sent) }
+    }
+
+    /// Number of prefixes that a member was given and not withdrawn from it.
+    pub(crate) fn advertised(&self, peer: PeerId) -> u32 {
+        let Some(member) = self.members.get(&peer) else { return 0 };
+        let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id)).count();
+        u32::try_from(given + member.held_in_queue()).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,163 @@
+//! Export: propagation, reflection, communities, next hops (RFC 4271 §5.1, §9.2; RFC 4456; RFC 1997; RFC 8212).
+
+use std::net::Ipv4Addr;
+
+use crate::config::{ExportPolicy, NextHopMode, PeerKind};
+use crate::reason::Withheld;
+use crate::rib::{Attributes, Source};
+use crate::wire::{NextHop, PathAttributes};
+
+/// LOCAL_PREF towards internal routers of routes that have Calico's inside the cluster.
+const ROUTER_LOCAL_PREF: u32 = 100;
+/// Calico's LOCAL_PREF is this minus the metric, so everything above half of it is one.
+const CALICO_BASE: u32 = 2_147_483_647;
+
+/// The receiving side of an export: what members of an update group have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Recipient {
+    /// AS that we use on the session.
+    pub(crate) local_as: u32,
+    pub(crate) internal: bool,
+    /// Client of our reflection.
+    pub(crate) client: bool,
+    pub(crate) kind: PeerKind,
+    pub(crate) policy: ExportPolicy,
+    pub(crate) next_hop_mode: NextHopMode,
+    /// Our own next hop towards it; `None` if we have none that it takes.
+    pub(crate) own_next_hop: Option<NextHop>,
+    /// It takes IPv6 next hops for this family.
+    pub(crate) takes_v6: bool,
+    /// It takes IPv4 next hops for this family.
+    pub(crate) takes_v4: bool,
+    pub(crate) calico_local_pref: bool,
+}
+
+/// Where an exported path points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutNextHop {
+    Own(NextHop),
+    Kept(NextHop),
+}
+
+/// What is written for a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exported {
+    pub(crate) attributes: PathAttributes,
+    pub(crate) next_hop: OutNextHop,
+}
+
+/// The form in which a best path goes to a recipient, or why it does not. `source` is `None` for our own routes.
+pub(crate) fn export(
+    best: &Attributes,
+    next_hop: Option<NextHop>,
+    source: Option<&Source>,
+    recipient: &Recipient,
+    cluster_id: Ipv4Addr,
+) -> Result<Exported, Withheld> {
+    if best.no_advertise() {
+        return Err(Withheld::NoAdvertise);
+    }
+    if best.no_export() && !recipient.internal {
+        return Err(Withheld::NoExport);
+    }
+    check_policy(source, recipient)?;
+    // RFC 4456 §6: internal routes of non-clients go to clients only.
+    let reflected = source.filter(|it| it.internal && recipient.internal);
+    if reflected.is_some_and(|it| !it.client && !recipient.client) {
+        return Err(Withheld::NonClient);
+    }
+    let next_hop = out_next_hop(next_hop, source, recipient)?;
+    let attributes = match (recipient.internal, reflected) {
+        (false, _) => external_attributes(best.value(), source.is_none(), recipient),
+        (true, Some(source)) => reflected_attributes(best.value(), source, recipient, cluster_id),
+        (true, None) => internal_attributes(best.value(), recipient),
+    };
+    Ok(Exported { attributes, next_hop })
+}
+
+fn check_policy(source: Option<&Source>, recipient: &Recipient) -> Result<(), Withheld> {
+    match (recipient.policy, recipient.kind) {
+        (ExportPolicy::Reject, _) => Err(Withheld::ExportPolicy),
+        (ExportPolicy::Accept, _) => Ok(()),
+        // RFC 8212 §3.
+        (ExportPolicy::BuiltIn, PeerKind::Static) if !recipient.internal => Err(Withheld::NoExportPolicy),
+        (ExportPolicy::BuiltIn, PeerKind::Static) => Ok(()),
+        (ExportPolicy::BuiltIn, PeerKind::External | PeerKind::Workload) => {
+            source.map_or(Ok(()), |_| Err(Withheld::NotOurs))
+        }
+        // External routes stay off the cluster's sessions; what one node announces may be reflected to others.
+        (ExportPolicy::BuiltIn, PeerKind::Mesh | PeerKind::Reflector | PeerKind::Client) => match source {
+            None => Ok(()),
+            Some(source) if source.internal && recipient.internal => Ok(()),
+            Some(source) if source.kind.is_cluster() && (source.client || recipient.client) => Ok(()),
+            Some(_) => Err(Withheld::NotOurs),
+        },
+    }
+}
+
+/// RFC 4271 §5.1.3.
+fn out_next_hop(
+    next_hop: Option<NextHop>,
+    source: Option<&Source>,
+    recipient: &Recipient,
+) -> Result<OutNextHop, Withheld> {
+    let kept = match recipient.next_hop_mode {
+        NextHopMode::SelfAddress => None,
+        NextHopMode::Auto if !recipient.internal => None,
+        NextHopMode::Auto | NextHopMode::Keep => next_hop.filter(|_| source.is_some()),
+    };
+    let Some(kept) = kept else {
+        return recipient.own_next_hop.map(OutNextHop::Own).ok_or(Withheld::NextHopUnusable);
+    };
+    let taken = match kept {
+        NextHop::V4(_) => recipient.takes_v4,
+        // A link-local address means nothing on another link (RFC 2545 §3).
+        NextHop::V6 { global, .. } => recipient.takes_v6 && !global.is_unicast_link_local(),
+    };
+    if !taken {
+        return Err(Withheld::NextHopUnusable);
+    }
+    Ok(OutNextHop::Kept(match kept {
+        NextHop::V4(_) => kept,
+        NextHop::V6 { global, .. } => NextHop::V6 { global, link_local: None },
+    }))
+}
+
+fn external_attributes(best: &PathAttributes, own: bool, recipient: &Recipient) -> PathAttributes {
+    let mut attributes = best.clone();
+    attributes.as_path.prepend(recipient.local_as);
+    attributes.local_pref = None;
+    attributes.originator_id = None;
+    attributes.cluster_list = Vec::new();
+    // The MED of one AS is never told to another (RFC 4271 §5.1.4).
+    attributes.med = attributes.med.filter(|_| own);
+    attributes.extended_communities.retain(|it| it.is_transitive());
+    attributes.ipv6_extended_communities.retain(|it| it.is_transitive());
+    attributes
+}
+
+fn internal_attributes(best: &PathAttributes, recipient: &Recipient) -> PathAttributes {
+    let mut attributes = best.clone();
+    if !recipient.calico_local_pref && attributes.local_pref.is_some_and(|it| it > CALICO_BASE / 2) {
+        attributes.local_pref = Some(ROUTER_LOCAL_PREF);
+    }
+    attributes
+}
+
+/// RFC 4456 §8.
+fn reflected_attributes(
+    best: &PathAttributes,
+    source: &Source,
+    recipient: &Recipient,
+    cluster_id: Ipv4Addr,
+) -> PathAttributes {
+    let mut attributes = if source.calico_local_pref { internal_attributes(best, recipient) } else { best.clone() };
+    attributes.originator_id.get_or_insert(source.identifier);
+    attributes.cluster_list.insert(0, cluster_id);
+    attributes
+}
+
+/// LOCAL_PREF of a route of this node, by Calico's rule.
+pub(crate) const fn calico_local_pref(metric: u32) -> u32 {
+    CALICO_BASE.saturating_sub(metric)
+}

@@ -1,0 +1,174 @@
+//! Choosing for one prefix: which path, which kernel route, and why the others lost.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::table::Best;
+use super::{Candidate, Entry, NextHops, Options, Path, PeerId, Resolution, Sources, decide};
+use crate::config::Multipath;
+use crate::output::FibNextHop;
+use crate::prefix::NetPrefix;
+use crate::reason::{Refusal, Why};
+
+/// Greatest weight of a kernel next hop.
+const MAX_WEIGHT: f64 = 256.0;
+
+/// What selection depends on besides the entry.
+pub(crate) struct Selector<'s> {
+    pub(crate) sources: &'s Sources,
+    pub(crate) next_hops: &'s NextHops,
+    pub(crate) options: Options,
+    pub(crate) multipath: Multipath,
+    pub(crate) local_as: u32,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    pub(crate) best: bool,
+    pub(crate) fib: bool,
+}
+
+impl Selector<'_> {
+    /// Decides an entry anew. `install` is false for prefixes that the kernel never gets.
+    pub(crate) fn select<P: NetPrefix>(&self, entry: &mut Entry<P>, install: bool) -> Changes {
+        let (best, fib) = match entry.paths.as_mut_slice() {
+            [path] => self.only(path),
+            paths => self.among(paths),
+        };
+        let fib = fib.filter(|it| install && !it.is_empty());
+        let changes = Changes { best: entry.best != best, fib: entry.fib != fib };
+        if changes.best {
+            entry.best = best;
+        }
+        if changes.fib {
+            entry.fib = fib;
+        }
+        changes
+    }
+
+    /// Sets `why` to the refusal of a path that is no candidate.
+    fn is_candidate(&self, path: &mut Path) -> bool {
+        let refusal = path.refusal.or_else(|| match path.next_hop.map(|id| self.next_hops.resolution(id)) {
+            None | Some(Resolution::Reachable { .. }) => None,
+            Some(Resolution::Unreachable) => Some(Refusal::NextHopUnreachable),
+            Some(Resolution::Unknown) => Some(Refusal::NextHopUnresolved),
+        });
+        path.multipath = false;
+        if let Some(refusal) = refusal {
+            path.why = Why::Refused(refusal);
+        }
+        refusal.is_none()
+    }
+
+    fn only(&self, path: &mut Path) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
+        if !self.is_candidate(path) {
+            return (None, None);
+        }
+        path.why = Why::Best;
+        let fib = path.next_hop.and_then(|id| self.next_hops.route(id)).cloned();
+        (Some(best_of(path)), fib)
+    }
+
+    fn among(&self, paths: &mut [Path]) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
+        let mut eligible = Vec::with_capacity(paths.len());
+        for (index, path) in paths.iter_mut().enumerate() {
+            if self.is_candidate(path) {
+                eligible.push(index);
+            }
+        }
+        let candidates: Vec<Candidate> =
+            eligible.iter().filter_map(|index| paths.get(*index)).map(|path| self.candidate(path)).collect();
+        let decision = decide(&candidates, self.options);
+        for (index, loss) in eligible.iter().zip(&decision.losses) {
+            if let Some(path) = paths.get_mut(*index) {
+                path.why = loss.map_or(Why::Best, Why::Lost);
+            }
+        }
+        let Some(best) = decision.best.and_then(|it| eligible.get(it)).and_then(|index| paths.get(*index)) else {
+            return (None, None);
+        };
+        let chosen = best_of(best);
+        if chosen.source == PeerId::LOCAL {
+            return (Some(chosen), None);
+        }
+        let equal: Vec<usize> = decision.equal.iter().filter_map(|it| eligible.get(*it)).copied().collect();
+        let fib = self.multipath_route(paths, &equal);
+        (Some(chosen), Some(fib))
+    }
+
+    fn candidate(&self, path: &Path) -> Candidate {
+        let attributes = path.attributes.value();
+        let source = self.sources.get(path.source);
+        let router_id = attributes.originator_id.or(source.map(|it| it.identifier));
+        Candidate {
+            local_pref: attributes.local_pref.unwrap_or(0),
+            local: path.source == PeerId::LOCAL,
+            as_path_length: path.attributes.as_path_length(),
+            origin: attributes.origin as u32,
+            med: attributes.med.unwrap_or(0),
+            neighbour_as: if attributes.as_path.is_empty() {
+                Some(self.local_as)
+            } else {
+                attributes.as_path.first_as()
+            },
+            external: source.is_some_and(|it| !it.internal),
+            metric: match path.next_hop.map(|id| self.next_hops.resolution(id)) {
+                Some(Resolution::Reachable { metric }) => Some(metric),
+                Some(_) => None,
+                None => Some(0),
+            },
+            router_id: router_id.map_or(0, |it| it.to_bits()),
+            cluster_list_length: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
+            peer_address: source.map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |it| it.address),
+            path_id: path.path_id,
+        }
+    }
+
+    /// The kernel route over the paths of equal cost, the best first.
+    fn multipath_route(&self, paths: &mut [Path], equal: &[usize]) -> Arc<[FibNextHop]> {
+        let as_path = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.value().as_path.clone());
+        let mut members: Vec<(FibNextHop, Option<f32>)> = Vec::with_capacity(equal.len());
+        for index in equal {
+            let Some(path) = paths.get_mut(*index) else { continue };
+            if !self.multipath.relax_as_path && Some(&path.attributes.value().as_path) != as_path.as_ref() {
+                continue;
+            }
+            let Some([hop]) = path.next_hop.and_then(|id| self.next_hops.route(id)).map(|it| &it[..]) else { continue };
+            let known = members.iter().any(|(it, _)| it == hop);
+            if !known && members.len() < self.multipath.max_paths.max(1) {
+                members.push((*hop, bandwidth(path)));
+                path.multipath = true;
+            }
+        }
+        if let [(only, _)] = members[..] {
+            paths.iter_mut().for_each(|path| path.multipath = false);
+            return Arc::new([only]);
+        }
+        weigh(&mut members);
+        let mut route: Vec<FibNextHop> = members.into_iter().map(|(hop, _)| hop).collect();
+        route.sort_unstable();
+        route.into()
+    }
+}
+
+fn best_of(path: &Path) -> Best {
+    Best { source: path.source, attributes: path.attributes.clone(), next_hop: path.next_hop }
+}
+
+/// Link bandwidth in octets per second, if it is a usable number.
+fn bandwidth(path: &Path) -> Option<f32> {
+    let communities = &path.attributes.value().extended_communities;
+    let (_, bandwidth) = communities.iter().find_map(|it| it.link_bandwidth())?;
+    (bandwidth.is_finite() && bandwidth > 0.0).then_some(bandwidth)
+}
+
+/// Weights by link bandwidth if every member has one, else equal ones (RFC 10005).
+fn weigh(members: &mut [(FibNextHop, Option<f32>)]) {
+    let Some(all) = members.iter().map(|(_, it)| *it).collect::<Option<Vec<f32>>>() else { return };
+    let most = f64::from(all.into_iter().fold(f32::MIN_POSITIVE, f32::max));
+    for (hop, bandwidth) in members {
+        let share = f64::from(bandwidth.unwrap_or(0.0)) / most;
+        hop.weight = (share * MAX_WEIGHT).round().clamp(1.0, MAX_WEIGHT) as u16;
+    }
+}

@@ -1,0 +1,86 @@
+//! What two OPENs agreed on.
+
+use std::net::Ipv4Addr;
+
+use crate::config::PeerConfig;
+use crate::prefix::{Family, PerFamily};
+use crate::wire::{
+    Capabilities, EncodeContext, GracefulRestart, MAX_EXTENDED_LENGTH, MAX_LENGTH, OpenMessage, UpdateContext,
+};
+
+/// The terms of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Negotiated {
+    pub(crate) peer_as: u32,
+    pub(crate) peer_identifier: Ipv4Addr,
+    pub(crate) local_as: u32,
+    /// Both have the same AS on this session.
+    pub(crate) internal: bool,
+    /// Seconds, 0 for none.
+    pub(crate) hold_time: u16,
+    /// Seconds, 0 for none.
+    pub(crate) keepalive_time: u16,
+    pub(crate) families: PerFamily<bool>,
+    pub(crate) receive: UpdateContext,
+    pub(crate) send: EncodeContext,
+    /// The peer's graceful restart capability, if we sent ours.
+    pub(crate) graceful_restart: Option<GracefulRestart>,
+    /// Both set the N bit (RFC 8538).
+    pub(crate) notification_restart: bool,
+    pub(crate) route_refresh: bool,
+    pub(crate) enhanced_route_refresh: bool,
+    pub(crate) link_local_next_hop: bool,
+    pub(crate) capabilities_sent: Capabilities,
+    pub(crate) capabilities_received: Capabilities,
+}
+
+impl Negotiated {
+    /// Terms of an OPEN of ours and a valid one of the peer.
+    pub(crate) fn new(ours: &OpenMessage, theirs: &OpenMessage, config: &PeerConfig) -> Self {
+        let (sent, received) = (&ours.capabilities, &theirs.capabilities);
+        let (mine, usable) = (sent.usable_families(), received.usable_families());
+        let families: Vec<Family> = mine.into_iter().filter(|family| usable.contains(family)).collect();
+        let internal = ours.as_number == theirs.as_number;
+        let four_octet_as = sent.four_octet_as.is_some() && received.four_octet_as.is_some();
+        let hold_time = ours.hold_time.min(theirs.hold_time);
+        let third = hold_time / 3;
+        let graceful_restart = sent.graceful_restart.as_ref().and(received.graceful_restart.clone());
+        let notification = |restart: &Option<GracefulRestart>| restart.as_ref().is_some_and(|it| it.notification);
+        Self {
+            peer_as: theirs.as_number,
+            peer_identifier: theirs.bgp_identifier,
+            local_as: ours.as_number,
+            internal,
+            hold_time,
+            keepalive_time: match (hold_time, config.keepalive_time) {
+                (0, _) => 0,
+                (_, Some(configured)) => configured.min(third).max(1),
+                (_, None) => third.max(1),
+            },
+            families: PerFamily::of(&families),
+            receive: UpdateContext {
+                four_octet_as,
+                peer_is_internal: internal,
+                peer_as: theirs.as_number,
+                check_first_as: config.enforce_first_as && !internal,
+                reject_as_sets: false,
+                families: PerFamily::of(&families),
+                add_path_receive: PerFamily::default(),
+                extended_next_hop_v4: sent.extended_next_hop,
+            },
+            send: EncodeContext {
+                four_octet_as,
+                max_length: if received.extended_message { MAX_EXTENDED_LENGTH } else { MAX_LENGTH },
+                add_path: PerFamily::default(),
+                extended_next_hop_v4: received.extended_next_hop,
+            },
+            notification_restart: notification(&sent.graceful_restart) && notification(&graceful_restart),
+            graceful_restart,
+            route_refresh: received.route_refresh,
+            enhanced_route_refresh: sent.enhanced_route_refresh && received.enhanced_route_refresh,
+            link_local_next_hop: sent.link_local_next_hop && received.link_local_next_hop,
+            capabilities_sent: sent.clone(),
+            capabilities_received: received.clone(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Sessions come and go: what that means for tables, groups and the next attempt.
+
+use std::time::Duration;
+
+use super::Speaker;
+use crate::output::{DownReason, Event as Said};
+use crate::peer::{Effect, Peer, Slot, Standing, diagnosis};
+use crate::prefix::{Family, PerFamily};
+use crate::reason::Diagnosis;
+use crate::restart::{Progress, retains};
+use crate::rib::{PeerId, Source};
+use crate::session::{Event, Negotiated};
+use crate::status::SessionState;
+use crate::wire::Notification;
+
+/// Subcodes of Cease after which a peer wants to be left alone for a while: shutdown, de-configured, rejected, out of
+/// resources (RFC 4486 §4).
+const KEEP_AWAY: [u8; 4] = [2, 3, 5, 8];
+const CEASE: u8 = 6;
+const COLLISION: u8 = 7;
+
+impl Speaker {
+    pub(super) fn take_effects(&mut self, id: PeerId, effects: Vec<Effect<'_>>) {
+        for effect in effects {
+            match effect {
+                Effect::Update(body) => self.receive_update(id, body),
+                Effect::Refresh(refresh) => self.receive_refresh(id, refresh),
+                Effect::Up => self.session_up(id),
+                Effect::Down { slot, reason, lost } => self.connection_down(id, slot, reason, lost),
+            }
+        }
+    }
+
+    /// Everything that follows from a change of a peer but is not part of it: waiting connections, events, timers.
+    pub(super) fn review_peer(&mut self, id: PeerId) {
+        while let Some((slot, effects)) = self.split(id).and_then(|(peer, mut drive)| peer.release_waiting(&mut drive))
+        {
+            let conn = self.get(id).and_then(|peer| peer.at(slot)).and_then(|it| it.id);
+            self.take_effects(id, effects);
+            if let Some(conn) = conn {
+                self.resume(id, conn);
+            }
+        }
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(id.index()) else { return };
+        let state = peer.state();
+        if state != peer.reported {
+            let from = std::mem::replace(&mut peer.reported, state);
+            peer.since = now;
+            self.events.push_back(Said::StateChanged { peer: peer.name.clone(), from, to: state });
+        }
+        self.index_timers(id);
+    }
+
+    fn session_up(&mut self, id: PeerId) {
+        let now = self.now;
+        let Some((peer, mut drive)) = self.split(id) else { return };
+        let Some(session) = peer.session().cloned() else { return };
+        let effects = peer.stop_dialing(&mut drive);
+        peer.end_of_rib_received = PerFamily::default();
+        peer.end_of_rib_sent = PerFamily::default();
+        peer.refresh_until = PerFamily::default();
+        peer.limits = PerFamily::default();
+        peer.ever_established = true;
+        let restart = session.graceful_restart.as_ref();
+        let dropped = peer.retention.resume(now, restart, &peer.config.graceful_restart);
+        let client = peer.config.route_reflector_client && session.internal;
+        let counts = self.tables.shared.sources.get(id).map(|it| it.counts).unwrap_or_default();
+        let Some(peer) = self.peers.get(id.index()) else { return };
+        let source = Source {
+            address: peer.config.address,
+            kind: peer.config.kind,
+            internal: session.internal,
+            client,
+            local_as: session.local_as,
+            identifier: session.peer_identifier,
+            calico_local_pref: peer.config.calico_local_pref && session.internal,
+            counts,
+        };
+        self.tables.shared.sources.set(id, Some(source));
+        for family in dropped.families() {
+            self.drop_stale(id, family);
+        }
+        for family in session.families.families() {
+            self.deferral.session_up(family, now, &self.config);
+            self.join_groups(id, family, None);
+        }
+        self.take_effects(id, effects);
+    }
+
+    fn connection_down(
+        &mut self,
+        id: PeerId,
+        slot: Slot,
+        reason: DownReason,
+        lost: Option<(Box<Negotiated>, Duration)>,
+    ) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(id.index()) else { return };
+        let collided = is_collision(&reason);
+        if lost.is_some() || !matches!(reason, DownReason::ConnectionLost | DownReason::Closed) {
+            let (peer, established) = (peer.name.clone(), lost.is_some());
+            self.events.push_back(Said::SessionDown { peer, established, reason: reason.clone() });
+        }
+        if !collided || lost.is_some() {
+            note_failure(peer, slot, &reason, lost.as_ref().map(|it| (it.0.hold_time, it.1)));
+            if !is_bad_as(peer, &reason, now) {
+                peer.last_error = Some((diagnosis::of_down_reason(&reason), now));
+            }
+        }
+        if let Some((session, _)) = lost {
+            self.session_lost(id, &reason, &session);
+        }
+        if let Some((peer, mut drive)) = self.split(id)
+            && peer.standing == Standing::Running
+        {
+            peer.rest(&mut drive);
+        }
+    }
+
+    fn session_lost(&mut self, id: PeerId, reason: &DownReason, session: &Negotiated) {
+        self.tables.leave(id);
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(id.index()) else { return };
+        let keeps = retains(reason, session) && peer.config.graceful_restart.enabled;
+        let mut kept = PerFamily::default();
+        if keeps {
+            let time = peer.retention.begin(now, session);
+            kept = peer.retention.families;
+            self.events.push_back(Said::StaleRetained { peer: peer.name.clone(), time });
+        } else {
+            peer.retention = Default::default();
+        }
+        for family in Family::ALL {
+            // Routes stale from an earlier restart go first (RFC 4724 §4.2).
+            self.tables.purge(family, id, |path| !kept[family] || path.stale);
+            if kept[family] {
+                self.mark_stale(id, family);
+            }
+        }
+    }
+
+    /// Removes what a peer did not announce again.
+    pub(super) fn drop_stale(&mut self, id: PeerId, family: Family) {
+        let routes = self.tables.purge(family, id, |path| path.stale);
+        if let Some(peer) = self.get(id).filter(|_| routes > 0) {
+            self.events.push_back(Said::StaleRemoved { peer: peer.name.clone(), family, routes });
+        }
+    }
+
+    fn mark_stale(&mut self, id: PeerId, family: Family) {
+        let mut marked = 0;
+        let mut mark = |path: &mut crate::rib::Path| {
+            if path.source == id {
+                path.stale = true;
+                path.unrefreshed = false;
+                marked += 1;
+            }
+            false
+        };
+        match family {
+            Family::Ipv4Unicast => self.tables.v4.table.revise(|_, path| mark(path)),
+            Family::Ipv6Unicast => self.tables.v6.table.revise(|_, path| mark(path)),
+        }
+        if let Some(counts) = self.tables.shared.sources.counts_mut(id, family) {
+            counts.stale = marked;
+        }
+    }
+
+    /// Ends the wait for peers after a restart where nothing is left to wait for, and says when kernel routes are to be
+    /// swept.
+    pub(super) fn review_deferral(&mut self) {
+        for family in Family::ALL {
+            let peers = self.peers.iter().filter_map(|(_, peer)| progress(peer, family));
+            if self.deferral.is_waiting(family) && self.deferral.review(family, self.now, peers) {
+                self.tables.call_attention();
+                self.events.push_back(Said::SelectionStarted { family });
+            }
+            if self.deferral.take_sweep(family, self.now) {
+                self.fib.push_back(crate::output::FibUpdate::Sweep { family });
+            }
+        }
+    }
+
+    /// Ends every connection of a peer with a Cease, by command.
+    pub(super) fn stop_peer(&mut self, id: PeerId, notification: &Notification, hard: bool) {
+        self.end_connections(id, notification, hard, Event::ManualStop);
+    }
+
+    /// Ends every connection of a peer with a Cease, by our own decision.
+    pub(super) fn stop_peer_automatically(&mut self, id: PeerId, notification: &Notification, hard: bool) {
+        self.end_connections(id, notification, hard, Event::AutomaticStop);
+    }
+
+    fn end_connections(
+        &mut self,
+        id: PeerId,
+        notification: &Notification,
+        hard: bool,
+        event: fn(Notification) -> Event<'static>,
+    ) {
+        for slot in Slot::ALL {
+            let Some((peer, mut drive)) = self.split(id) else { return };
+            let cease =
+                if slot == Slot::Established { peer.cease(notification.clone(), hard) } else { notification.clone() };
+            let effects = peer.drive(slot, event(cease), &mut drive);
+            self.take_effects(id, effects);
+        }
+    }
+}
+
+fn is_collision(reason: &DownReason) -> bool {
+    match reason {
+        DownReason::NotificationSent(it) | DownReason::NotificationReceived(it) => {
+            it.code == CEASE && it.subcode == COLLISION
+        }
+        _ => false,
+    }
+}
+
+/// The diagnosis of a wrong AS number has been made where the number was known.
+fn is_bad_as(peer: &Peer, reason: &DownReason, now: crate::instant::Instant) -> bool {
+    let bad_as = matches!(reason, DownReason::NotificationSent(it) if (it.code, it.subcode) == (2, 2));
+    bad_as && matches!(&peer.last_error, Some((Diagnosis::BadPeerAs { .. }, at)) if *at == now)
+}
+
+fn note_failure(peer: &mut Peer, slot: Slot, reason: &DownReason, lost: Option<(u16, Duration)>) {
+    let received_cease = match reason {
+        DownReason::NotificationReceived(it) => {
+            let cause = it.inner().unwrap_or_else(|| it.clone());
+            cause.code == CEASE && KEEP_AWAY.contains(&cause.subcode)
+        }
+        _ => false,
+    };
+    match (lost, reason) {
+        (Some((hold_time, lived)), _) => {
+            peer.flaps += 1;
+            peer.damping.failed(Some(lived), Duration::from_secs(hold_time.max(1).into()));
+            if received_cease && !peer.damping.is_damped() {
+                peer.damping.asked_to_wait();
+            }
+        }
+        (None, DownReason::ConnectionLost | DownReason::Closed) => {
+            if slot == Slot::Dialer {
+                peer.dial_failures = peer.dial_failures.saturating_add(1);
+            }
+        }
+        (None, _) => peer.damping.failed(None, Duration::ZERO),
+    }
+}
+
+/// How far a peer is after our restart; `None` if the family is not configured with it.
+fn progress(peer: &Peer, family: Family) -> Option<Progress> {
+    if !peer.config.families.contains(&family) || peer.standing != Standing::Running {
+        return None;
+    }
+    let Some(session) = peer.session().filter(|_| peer.state() == SessionState::Established) else {
+        return Some(Progress::Absent);
+    };
+    let waited_for = session.families[family]
+        && session.graceful_restart.as_ref().is_some_and(|it| !it.restarting)
+        && !peer.end_of_rib_received[family];
+    Some(if waited_for { Progress::Sending } else { Progress::Done })
+}

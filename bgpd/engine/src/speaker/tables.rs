@@ -1,0 +1,120 @@
+//! The tables of both families and what they share.
+
+use std::net::IpAddr;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::group::Group;
+use crate::policy::CompiledGuards;
+use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix};
+use crate::rib::{Best, Interner, NextHops, PeerId, PrefixId, Sources, Table};
+
+/// What the families have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) interner: Interner,
+    pub(super) next_hops: NextHops,
+    pub(super) sources: Sources,
+    pub(super) guards: CompiledGuards,
+    /// Peers by address.
+    pub(super) addresses: HashMap<IpAddr, PeerId, FixedState>,
+}
+
+/// One family: its table and its update groups.
+#[derive(Debug)]
+pub(super) struct FamilyTables<P> {
+    pub(super) table: Table<P>,
+    pub(super) groups: Vec<Group<P>>,
+    /// A member may be able to take more.
+    pub(super) attention: bool,
+    /// Entries to be exported again although their best path is the same.
+    pub(super) exported_anew: Vec<PrefixId>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) shared: Shared,
+    pub(super) v4: FamilyTables<Ipv4Prefix>,
+    pub(super) v6: FamilyTables<Ipv6Prefix>,
+}
+
+impl<P: crate::prefix::NetPrefix> FamilyTables<P> {
+    fn new() -> Self {
+        Self { table: Table::new(), groups: Vec::new(), attention: false, exported_anew: Vec::new() }
+    }
+
+    /// The group that a peer is a member of.
+    pub(super) fn group_of(&self, peer: PeerId) -> Option<&Group<P>> {
+        self.groups.iter().find(|group| group.member(peer).is_some())
+    }
+
+    /// Takes back paths of one peer; returns how many.
+    pub(super) fn purge(
+        &mut self,
+        shared: &mut Shared,
+        peer: PeerId,
+        mut condemned: impl FnMut(&crate::rib::Path) -> bool,
+    ) -> u32 {
+        if shared.sources.counts(peer, P::FAMILY).received == 0 {
+            return 0;
+        }
+        let Shared { sources, next_hops, .. } = shared;
+        self.table.retain(|path| path.source == peer && condemned(path), sources, next_hops)
+    }
+
+    /// Has everything exported again that was learned from a peer.
+    pub(super) fn export_again(&mut self, peer: PeerId) {
+        let learned = |best: &Best| best.source == peer;
+        let ids = self.table.iter().filter(|(_, it)| it.best.as_ref().is_some_and(learned)).map(|(id, _)| id);
+        self.exported_anew.extend(ids);
+    }
+
+    /// Ends the membership of a peer whose session is gone.
+    pub(super) fn leave(&mut self, peer: PeerId) {
+        for group in &mut self.groups {
+            group.leave(peer);
+        }
+        self.groups.retain(|group| !group.is_empty());
+    }
+}
+
+impl Tables {
+    pub(super) fn new() -> Self {
+        Self {
+            shared: Shared {
+                interner: Interner::new(),
+                next_hops: NextHops::new(),
+                sources: Sources::default(),
+                guards: CompiledGuards::default(),
+                addresses: HashMap::with_hasher(FixedState::default()),
+            },
+            v4: FamilyTables::new(),
+            v6: FamilyTables::new(),
+        }
+    }
+
+    /// Takes back paths of one peer in one family.
+    pub(super) fn purge(
+        &mut self,
+        family: Family,
+        peer: PeerId,
+        condemned: impl FnMut(&crate::rib::Path) -> bool,
+    ) -> u32 {
+        match family {
+            Family::Ipv4Unicast => self.v4.purge(&mut self.shared, peer, condemned),
+            Family::Ipv6Unicast => self.v6.purge(&mut self.shared, peer, condemned),
+        }
+    }
+
+    pub(super) fn leave(&mut self, peer: PeerId) {
+        self.v4.leave(peer);
+        self.v6.leave(peer);
+    }
+
+    pub(super) fn call_attention(&mut self) {
+        self.v4.attention = true;
+        self.v6.attention = true;
+    }
+}

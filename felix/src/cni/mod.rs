@@ -154,7 +154,7 @@ impl Link {
             mtu: self.mtu,
             addresses: &self.addresses,
             host_routes: None,
-            permanent_neighbours: false,
+            permanent_neighbours: true,
             allow_forwarding: self.allow_forwarding,
         })
     }

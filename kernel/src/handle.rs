@@ -1,6 +1,7 @@
 //! The async handle: one request, one answer; and dumps.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
@@ -27,6 +28,16 @@ use crate::{
 pub struct Netlink {
     handle: rtnetlink::Handle,
     dumps: Arc<Mutex<Socket>>,
+    closed: Arc<AtomicBool>,
+}
+
+/// Says that the connection is closed before its pending requests end.
+struct Closing(Arc<AtomicBool>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Netlink {
@@ -59,8 +70,15 @@ impl Netlink {
         };
         acks(netlink_sys::AsyncSocket::socket_ref(socket)).map_err(Error::system("set up a netlink socket"))?;
         let dumps = Arc::new(Mutex::new(Socket::open(NETLINK_ROUTE)?));
-        runtime.spawn(connection);
-        Ok(Netlink { handle, dumps })
+        let closed = Arc::new(AtomicBool::new(false));
+        let closing = Closing(Arc::clone(&closed));
+        runtime.spawn(async move {
+            let mut connection = connection;
+            // Declared after the connection, dropped before it.
+            let _closing = closing;
+            (&mut connection).await;
+        });
+        Ok(Netlink { handle, dumps, closed })
     }
 
     /// All interfaces, in order of their index.
@@ -277,15 +295,13 @@ impl Netlink {
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let mut answers = self.handle.clone().request(request).map_err(|_| Error::Closed { operation })?;
         let mut answer = None;
-        let mut acknowledged = false;
         while let Some(message) = answers.next().await {
             match message.payload {
                 NetlinkPayload::Error(error) => {
                     let mut body = error.raw_code().to_ne_bytes().to_vec();
                     body.extend_from_slice(&error.header);
-                    match Refusal::parse(message.header.flags, &body) {
-                        Some(refusal) => return Err(refusal.error(operation, subject)),
-                        None => acknowledged = true,
+                    if let Some(refusal) = Refusal::parse(message.header.flags, &body) {
+                        return Err(refusal.error(operation, subject));
                     }
                 }
                 NetlinkPayload::InnerMessage(inner) => answer = Some(inner),
@@ -293,7 +309,11 @@ impl Netlink {
                 _ => {}
             }
         }
-        if acknowledged || answer.is_some() { Ok(answer) } else { Err(Error::Closed { operation }) }
+        // The stream ends with the acknowledgement, which it does not show, and with the connection.
+        if answer.is_none() && self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed { operation });
+        }
+        Ok(answer)
     }
 
     async fn dump<T: Send + 'static>(

@@ -131,15 +131,14 @@ impl Link {
     }
 }
 
-/// A veth pair to make: one end here, the other born directly in another namespace, under its final name.
+/// A veth pair to make: one end here, the other born directly in another namespace, under its final name. An alias can
+/// only be set afterwards ([`LinkChange`]): the kernel ignores one in the message that makes an interface.
 #[derive(Debug)]
 pub struct VethPair<'a> {
     /// Name of the end in this namespace.
     pub name: &'a InterfaceName,
     /// Its Ethernet address; `None` for a random one.
     pub mac: Option<MacAddress>,
-    /// Its alias, up to 255 bytes.
-    pub alias: Option<&'a str>,
     /// Largest packet of both ends, in bytes.
     pub mtu: u32,
     /// Namespace of the other end; `None` for this one.
@@ -166,9 +165,6 @@ impl VethPair<'_> {
         message.attributes.push(LinkAttribute::Mtu(self.mtu));
         if let Some(mac) = self.mac {
             message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
-        }
-        if let Some(alias) = self.alias {
-            message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
         }
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),

@@ -105,9 +105,12 @@ pub fn unwire_pod(host_name: &InterfaceName, alias: &str) -> Result<Removed, Err
     }
 }
 
+/// Refuses interfaces of others. A pair without an alias but with the host end's Ethernet address is one of ours whose
+/// making was cut short.
 fn owned(link: &Link, alias: &str) -> Result<(), Error> {
     let owner = link.alias.as_deref().unwrap_or_default();
-    if owner == alias {
+    let unfinished = owner.is_empty() && link.mac == Some(MacAddress::HOST_END);
+    if owner == alias || unfinished {
         return Ok(());
     }
     Err(Error::InterfaceTaken { interface: link.name.as_str().into(), owner: owner.into() })
@@ -118,7 +121,6 @@ fn create(socket: &mut Socket, pod: &PodLink<'_>) -> Result<Link, Error> {
     let pair = VethPair {
         name: pod.host_name,
         mac: Some(MacAddress::HOST_END),
-        alias: Some(pod.alias),
         mtu: pod.mtu,
         peer_namespace: Some(pod.namespace),
         peer_name: pod.pod_name,
@@ -158,11 +160,10 @@ fn configure(socket: &mut Socket, pod: &PodLink<'_>, host: &Link) -> Result<Wire
     let families = Families::of(pod);
     host_sysctls(pod.host_name, families)?;
     let mut requests = Requests::default();
-    if sysctl::has_ipv6() {
-        // No other link-local address than the one below, and none at all without IPv6.
-        let change = LinkChange { address_generation: Some(AddressGeneration::None), ..LinkChange::default() };
-        requests.push("set address generation", pod.host_name, set(host.index, &change), 0);
-    }
+    // No other link-local address than the one below, and none at all without IPv6.
+    let address_generation = sysctl::has_ipv6().then_some(AddressGeneration::None);
+    let change = LinkChange { alias: Some(pod.alias), address_generation, ..LinkChange::default() };
+    requests.push("set alias", pod.host_name, set(host.index, &change), 0);
     requests.push("set up", pod.host_name, set(host.index, &up()), 0);
     if families.v6 {
         let network = IpNetwork::new(GATEWAY_V6.into(), 64).unwrap_or(IpNetwork::from(IpAddr::from(GATEWAY_V6)));

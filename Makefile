@@ -1,0 +1,51 @@
+# make quickstart   watch tortie work: a top-of-rack router and three nodes in namespaces of this machine
+# make test         everything that CI runs
+# make bench        how tortie compares with others on this machine
+# make fuzz         the property tests, much longer (CASES=…)
+# make deny         cargo-deny: licences, bans, sources; make advisories: the advisory database (needs the network)
+#
+# ARGS go to the quickstart: make quickstart ARGS="--tor frr --keep"
+
+CARGO ?= cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(TARGET)/tools
+ARGS ?=
+CASES ?= 100000
+# Nothing may hang for ever.
+LIMIT := timeout --foreground --kill-after 10
+
+export TORTIE_BIN := $(TARGET)/release
+
+.PHONY: quickstart test bench fuzz deny advisories release
+
+quickstart:
+	@scripts/setup.sh quickstart $(ARGS)
+	@$(CARGO) build --release --locked --bins
+	@$(TORTIE_BIN)/quickstart $(ARGS)
+
+release:
+	$(LIMIT) 20m $(CARGO) build --release --locked --bins
+
+test:
+	scripts/setup.sh test
+	$(LIMIT) 1m $(CARGO) fmt --all --check
+	$(LIMIT) 15m $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) release
+	$(LIMIT) 25m $(CARGO) test --workspace --locked
+
+bench:
+	scripts/setup.sh bench
+	$(MAKE) release
+	$(LIMIT) 30m $(CARGO) bench -p tests --locked
+
+fuzz:
+	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p nft -p resources -p calc -p ipam
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install cargo-deny --locked --root $(TOOLS)
+
+deny: $(TOOLS)/bin/cargo-deny
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
+
+advisories: $(TOOLS)/bin/cargo-deny
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check advisories

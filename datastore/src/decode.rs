@@ -98,6 +98,15 @@ impl Header {
         recognize(self.api_version.as_deref().unwrap_or_default(), self.kind.as_deref().unwrap_or_default())
     }
 
+    /// The kind of an item; `unnamed` if it names none.
+    fn kind_in_list(&self, unnamed: Option<Kind>) -> Option<Kind> {
+        match self.recognition() {
+            Recognition::Kind(kind) => Some(kind),
+            _ if self.kind.is_none() && self.api_version.is_none() => unnamed,
+            _ => None,
+        }
+    }
+
     fn key(&self, kind: Kind) -> Option<Key> {
         let metadata = self.metadata.as_ref()?;
         let name = metadata.name.as_ref()?;
@@ -141,16 +150,13 @@ impl Document<'_> {
                 Ok(resource) => self.admit(resource, "", decoded),
                 Err(failure) => self.refuse(header.key(kind), failure, decoded),
             },
-            Recognition::List => self.decode_list(header.items.unwrap_or_default(), decoded),
+            Recognition::List(kind) => self.decode_list(kind, header.items.unwrap_or_default(), decoded),
         }
     }
 
     /// Reads the items of a list. One that has not the form of its kind is left out, and the rest is read again.
-    fn decode_list(self, headers: Vec<Header>, decoded: &mut Decoded) {
-        let mut kinds: Vec<Option<Kind>> = headers
-            .iter()
-            .map(|header| if let Recognition::Kind(kind) = header.recognition() { Some(kind) } else { None })
-            .collect();
+    fn decode_list(self, unnamed: Option<Kind>, headers: Vec<Header>, decoded: &mut Decoded) {
+        let mut kinds: Vec<Option<Kind>> = headers.iter().map(|header| header.kind_in_list(unnamed)).collect();
         let keys: Vec<Option<Key>> = headers.iter().zip(&kinds).map(|(h, kind)| kind.and_then(|k| h.key(k))).collect();
         let unknown = headers.into_iter().zip(&kinds).filter(|(_, kind)| kind.is_none());
         decoded.ignored.extend(unknown.map(|(header, _)| header.ignored(self.index)));

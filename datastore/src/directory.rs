@@ -9,7 +9,9 @@
 //!   across a restart. Everything else goes on.
 //! - A document that does not tell which object it is keeps everything in force that its file held before.
 //! - A file that cannot be read, or that is empty, keeps its objects; removing the file removes them.
-//! - A file counts when it is closed after writing, or renamed into place, never while it is being written.
+//! - A file counts when it is closed after writing, or renamed into place, not while it is being written. (At a start, after
+//!   a lost notification, and in a folder on another machine, which is compared every 2 s, it may be read half written;
+//!   when it is complete it is read again.)
 //! - Of two objects of the same name, one that the datastore wrote wins, then the one in the first file in order of paths;
 //!   the other is refused.
 //! - If the folder itself vanishes, nothing changes.

@@ -7,8 +7,8 @@ use crate::Kind;
 pub enum Recognition {
     /// It is of a kind that tortie uses.
     Kind(Kind),
-    /// It holds other objects in `items`.
-    List,
+    /// It holds other objects in `items`; of the one kind it is named after, those that name none.
+    List(Option<Kind>),
     /// tortie does not use the kind.
     Ignored,
 }
@@ -18,8 +18,11 @@ pub fn recognize(api_version: &str, kind: &str) -> Recognition {
     if let Some(kind) = Kind::of(api_version, kind) {
         return Recognition::Kind(kind);
     }
-    let element = kind.strip_suffix("List");
-    let is_list = element
-        .is_some_and(|element| element.is_empty() && api_version == "v1" || Kind::of(api_version, element).is_some());
-    if is_list { Recognition::List } else { Recognition::Ignored }
+    match kind.strip_suffix("List") {
+        Some("") if api_version == "v1" => Recognition::List(None),
+        Some(element) => {
+            Kind::of(api_version, element).map_or(Recognition::Ignored, |kind| Recognition::List(Some(kind)))
+        }
+        None => Recognition::Ignored,
+    }
 }

@@ -38,9 +38,9 @@ fn kinds_are_recognized_in_both_groups_of_calico_and_as_lists() {
     assert_eq!(recognize("crd.projectcalico.org/v1", "IPAMConfig"), Recognition::Kind(Kind::IpamConfiguration));
     assert_eq!(recognize("networking.k8s.io/v1", "NetworkPolicy"), Recognition::Kind(Kind::NetworkPolicy));
     assert_eq!(recognize("projectcalico.org/v3", "NetworkPolicy"), Recognition::Ignored);
-    assert_eq!(recognize("v1", "List"), Recognition::List);
-    assert_eq!(recognize("v1", "PodList"), Recognition::List);
-    assert_eq!(recognize("projectcalico.org/v3", "IPPoolList"), Recognition::List);
+    assert_eq!(recognize("v1", "List"), Recognition::List(None));
+    assert_eq!(recognize("v1", "PodList"), Recognition::List(Some(Kind::Pod)));
+    assert_eq!(recognize("projectcalico.org/v3", "IPPoolList"), Recognition::List(Some(Kind::IpPool)));
     assert_eq!(recognize("apps/v1", "Deployment"), Recognition::Ignored);
     for kind in Kind::ALL {
         assert_eq!(Kind::of(kind.api_version(), kind.name()), Some(*kind));

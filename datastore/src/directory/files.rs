@@ -40,7 +40,7 @@ type Rank = (bool, PathBuf);
 /// The files of a folder as last read. Keeps the store in step with them.
 pub(super) struct Files {
     pub(super) layout: Layout,
-    pub(super) store: Arc<Store>,
+    pub(super) in_force: Arc<Store>,
     /// Whether `.tortie` is there; if it goes, so has the folder.
     pub(super) marked: bool,
     notify: Notify,
@@ -59,7 +59,7 @@ impl Files {
             .is_ok();
         let files = Self {
             layout,
-            store,
+            in_force: store,
             marked,
             notify,
             loaded: BTreeMap::new(),
@@ -193,7 +193,7 @@ impl Files {
             let problem = Problem { document: 0, key: None, position: None, reason };
             load::refusal(folder, problem, self.loaded.keys().any(|file| file.starts_with(folder)))
         });
-        self.store.lock().refuse(Origin::File(folder.to_owned()), refusal.into_iter().collect());
+        self.in_force.lock().refuse(Origin::File(folder.to_owned()), refusal.into_iter().collect());
     }
 
     pub(super) fn refresh_if_changed(&mut self, file: &Path) {
@@ -256,7 +256,7 @@ impl Files {
         }
         for file in affected {
             let refusals = self.refusals(&file);
-            self.store.lock().refuse(Origin::File(file), refusals);
+            self.in_force.lock().refuse(Origin::File(file), refusals);
         }
     }
 
@@ -264,7 +264,7 @@ impl Files {
     fn settle(&mut self, key: Key) -> Vec<PathBuf> {
         let files: Vec<PathBuf> = self.claims.get(&key).into_iter().flatten().map(|(_, file)| file.clone()).collect();
         let entry = files.first().and_then(|file| self.loaded.get(file)?.objects.get(&key));
-        let mut state = self.store.lock();
+        let mut state = self.in_force.lock();
         match entry {
             Some(entry) => state.put(key, Arc::clone(&entry.object)),
             None => {

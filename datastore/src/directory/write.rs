@@ -55,25 +55,33 @@ impl Files {
 
     /// Does a write, if what is on disk is what the writer saw.
     pub(super) fn write(&mut self, operation: Operation) -> Result<Write, Error> {
-        let (key, desired, version) = match operation {
-            Operation::Create(resource) => (admit(&resource)?, Some(resource), None),
-            Operation::Update(resource) => {
-                let key = admit(&resource)?;
-                let version = resource.metadata().resource_version.clone();
-                let version = version.ok_or_else(|| Error::NoResourceVersion { key: key.clone() })?;
-                (key, Some(resource), Some(version))
+        match operation {
+            Operation::Create(mut resource) => {
+                let key = admit(&mut resource)?;
+                self.store(key, resource, None)
             }
-            Operation::Delete(key, version) => return self.delete(&key, version.as_deref()),
-        };
-        let Some(mut resource) = desired else { return Ok(Write::NotFound) };
-        resource.normalize();
+            Operation::Update(mut resource) => {
+                let key = admit(&mut resource)?;
+                match resource.metadata().resource_version.clone() {
+                    Some(version) => self.store(key, resource, Some(&version)),
+                    None => Err(Error::NoResourceVersion { key }),
+                }
+            }
+            Operation::Delete(key, version) => self.delete(&key, version.as_deref()),
+        }
+    }
+
+    /// Writes an object: in place of `version`, or where none is.
+    fn store(&mut self, key: Key, mut resource: Resource, version: Option<&str>) -> Result<Write, Error> {
         let file = layout::state_file(&key);
         let guard = self.begin(&file)?;
         let current = self.current(&key, &file, version.is_some())?;
-        let counter = match (&current, &version) {
+        let counter = match (&current, version) {
             (Some(_), None) => return Ok(Write::Exists),
             (None, Some(_)) => return Ok(Write::NotFound),
-            (Some(current), Some(_)) if current.metadata().resource_version != version => return Ok(Write::Conflict),
+            (Some(current), Some(_)) if current.metadata().resource_version.as_deref() != version => {
+                return Ok(Write::Conflict);
+            }
             (Some(current), Some(_)) => {
                 resource.metadata_mut().uid.clone_from(&current.metadata().uid);
                 version::counter(current) + 1
@@ -118,7 +126,7 @@ impl Files {
 
     /// The object as it is. One in a file that people write may be looked at, not changed.
     fn current(&self, key: &Key, file: &Path, change: bool) -> Result<Option<Arc<Resource>>, Error> {
-        let current = self.store.lock().get(key).cloned();
+        let current = self.in_force.lock().get(key).cloned();
         match self.owner(key) {
             Some(owner) if owner != file && change => Err(Error::ByHand { key: key.clone(), file: owner.to_owned() }),
             _ => Ok(current),
@@ -145,12 +153,13 @@ impl Files {
 }
 
 /// The key of an object that may be written.
-fn admit(resource: &Resource) -> Result<Key, Error> {
-    let mut resource = resource.clone();
+fn admit(resource: &mut Resource) -> Result<Key, Error> {
     resource.normalize();
     let key = resource.key();
-    resource.validate().map_err(|invalid| Error::Invalid { key: key.clone(), invalid })?;
-    Ok(key)
+    match resource.validate() {
+        Ok(()) => Ok(key),
+        Err(invalid) => Err(Error::Invalid { key, invalid }),
+    }
 }
 
 const TEMPORARY: &str = ".tmp";

@@ -5,11 +5,27 @@
 //! depends only on what is, not on the order in which it was told. An endpoint that was told is in the next `Desired`
 //! together with its policies, never without.
 
+mod address_range;
+mod addressing;
+mod conditions;
 mod config;
 mod desired;
+mod flush;
 mod generation;
 mod graph;
+mod groups;
+mod membership;
+mod model;
+mod names;
+mod namespace;
+mod network_policy;
+mod permission;
+mod render;
+mod selection;
+mod selector;
 mod update;
+mod words;
+mod workload;
 
 pub use config::{Config, OpenConnections};
 pub use desired::{Condition, Desired, DesiredRoute, EndpointPolicies, PolicyView, Severity};

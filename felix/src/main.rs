@@ -31,6 +31,7 @@ struct CommandLine {
 const EXAMPLES: &str = "Examples:
   felix run -c /etc/tortie/node.yaml    agent of a node
   felix status                          is everything as it should be
+  felix check policy.yaml               is a manifest right
   felix show endpoints                  pods on this node
   felix show policy default/web-1       what applies to a pod";
 
@@ -42,6 +43,12 @@ enum Command {
         #[arg(short, long)]
         config: PathBuf,
     },
+    /// Judges manifests before they are put into the folder: exit 1 if one is not valid.
+    Check {
+        /// YAML or JSON files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     #[command(flatten)]
     Client(Verb),
 }
@@ -51,6 +58,7 @@ async fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
         Command::Client(verb) => commands::run(verb, &line.client).await.into(),
+        Command::Check { files } => commands::check(&files).into(),
         Command::Run { config } => match run_daemon(config).await {
             Ok(()) => Exit::Good.into(),
             Err(error) => {

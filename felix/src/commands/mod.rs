@@ -1,5 +1,6 @@
 //! What a person types: one call to the running felix each, or an offline judgement of files.
 
+mod check;
 mod show;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use daemon::{exit::Exit, output::Format};
 
+pub(crate) use check::check;
 pub(crate) use show::Show;
 
 /// Options of every command that asks the running felix.

@@ -261,3 +261,88 @@ fn via_ip(via: &RouteVia) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{Emitable, Parseable};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::TABLE_MAIN;
+
+    fn address(v6: bool) -> impl Strategy<Value = IpAddr> {
+        any::<u128>().prop_map(move |bits| if v6 { IpAddr::from(bits.to_be_bytes()) } else { v4(bits as u32) })
+    }
+
+    fn v4(bits: u32) -> IpAddr {
+        IpAddr::from(bits.to_be_bytes())
+    }
+
+    fn next_hop(v6: bool) -> impl Strategy<Value = NextHop> {
+        // An IPv4 route may have gateways of both families.
+        let gateway = prop_oneof![address(v6), address(true)];
+        (prop::option::of(gateway), 1..9u32, any::<u8>(), any::<bool>())
+            .prop_map(|(gateway, interface, weight, onlink)| NextHop { gateway, interface, weight, onlink })
+    }
+
+    fn route(v6: bool) -> impl Strategy<Value = Route> {
+        let kind = (1..=9u8).prop_map(Kind::from);
+        let hops = prop::collection::vec(next_hop(v6), 1..5);
+        let table = prop_oneof![Just(TABLE_MAIN), any::<u32>().prop_filter("a table", |table| *table != 0)];
+        let numbers = (table, any::<u32>(), any::<u8>(), any::<u8>());
+        (address(v6), 0..=(if v6 { 128u8 } else { 32 }), kind, hops, numbers, prop::option::of(address(v6))).prop_map(
+            |(ip, length, kind, next_hops, (table, metric, protocol, scope), source)| Route {
+                destination: IpNetwork::new(ip, length).expect("length fits"),
+                table,
+                metric,
+                protocol: Protocol(protocol),
+                kind,
+                scope: Scope::from(scope),
+                source,
+                next_hops,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_route_comes_back_from_its_bytes_in_canonical_form(
+            route in any::<bool>().prop_flat_map(route),
+        ) {
+            let message = write(&route);
+            let mut bytes = vec![0; message.buffer_len()];
+            message.emit(&mut bytes);
+            let read = RouteMessage::parse(bytes.as_slice()).expect("decodes");
+            prop_assert_eq!(parse(&read), Some(route.canonical()));
+        }
+
+        #[test]
+        fn the_canonical_form_is_its_own(route in any::<bool>().prop_flat_map(route)) {
+            let once = route.canonical();
+            prop_assert_eq!(once.clone().canonical(), once);
+        }
+
+        #[test]
+        fn numbers_of_kinds_and_scopes_survive(number in any::<u8>()) {
+            prop_assert_eq!(u8::from(Kind::from(number)), number);
+            prop_assert_eq!(u8::from(Scope::from(number)), number);
+        }
+    }
+
+    #[test]
+    fn source_specific_cloned_and_foreign_routes_are_left_out() {
+        let message = write(&Route::blackhole("fd00::/64".parse().expect("network"), Protocol::BGP, 1024));
+        assert!(parse(&message).is_some());
+        let mut source_specific = message.clone();
+        source_specific.header.source_prefix_length = 64;
+        let mut cloned = message.clone();
+        cloned.header.flags |= RouteFlags::Cloned;
+        let mut by_service = message.clone();
+        by_service.header.tos = 8;
+        let mut label = message;
+        label.header.address_family = AddressFamily::Mpls;
+        for other in [source_specific, cloned, by_service, label] {
+            assert_eq!(parse(&other), None);
+        }
+    }
+}

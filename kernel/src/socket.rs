@@ -326,3 +326,47 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn messages_of_a_batch_come_back(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {
+            let mut batch = Batch::default();
+            for payload in &payloads {
+                batch.push(24, NLM_F_DUMP, payload.len(), |bytes| bytes.copy_from_slice(payload));
+            }
+            let read: Vec<_> = Messages(&batch.bytes).collect();
+            prop_assert_eq!(read.len(), payloads.len());
+            for (number, (message, payload)) in read.iter().zip(&payloads).enumerate() {
+                prop_assert_eq!(message.body, payload.as_slice());
+                prop_assert_eq!((message.kind, message.sequence), (24, number as u32));
+                prop_assert_eq!(message.flags, NLM_F_DUMP | NLM_F_REQUEST);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Messages(&bytes).count() <= bytes.len());
+            prop_assert!(Attributes(&bytes).count() <= bytes.len());
+            let _ = Refusal::parse(NLM_F_ACK_TLVS, &bytes);
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_number_and_text() {
+        let mut body = (-libc::EINVAL).to_ne_bytes().to_vec();
+        body.extend_from_slice(&[0; HEADER]);
+        body.extend_from_slice(&[8, 0, NLMSGERR_ATTR_MSG as u8, 0, b'n', b'o', b'!', 0]);
+        let refusal = Refusal::parse(NLM_F_ACK_TLVS, &body).expect("a refusal");
+        assert_eq!((refusal.errno, refusal.detail.as_deref()), (libc::EINVAL, Some("no!")));
+        let error = refusal.error("create", "it").to_string();
+        assert_eq!(error, "create it: Invalid argument (os error 22) (no!)");
+        body[..4].fill(0);
+        assert!(Refusal::parse(NLM_F_ACK_TLVS, &body).is_none());
+    }
+}

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use kernel::{
-    Address, Created, Event, Kind, Monitor, Netlink, NextHop, Protocol, Removed, Route, RouteChange, RouteFilter,
+    Address, Created, Event, Monitor, Netlink, NextHop, Protocol, Removed, Route, RouteChange, RouteFilter,
     RouteWriter, TABLE_MAIN, Watch,
 };
 

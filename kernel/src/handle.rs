@@ -97,7 +97,7 @@ impl Netlink {
     /// The interface of that name.
     ///
     /// # Errors
-    /// [`Error::Refused`] for any reason but that there is none.
+    /// [`Error::Refused`] for any reason but that there is none, [`Error::Decode`].
     pub async fn link_by_name(&self, name: &InterfaceName) -> Result<Option<Link>, Error> {
         self.link(link::by_name(name.as_str()), name).await
     }
@@ -105,7 +105,7 @@ impl Netlink {
     /// The interface with that index.
     ///
     /// # Errors
-    /// [`Error::Refused`] for any reason but that there is none.
+    /// [`Error::Refused`] for any reason but that there is none, [`Error::Decode`].
     pub async fn link_by_index(&self, index: u32) -> Result<Option<Link>, Error> {
         self.link(link::by_index(index), &index).await
     }
@@ -277,7 +277,8 @@ impl Netlink {
     ) -> Result<Option<Link>, Error> {
         match self.request("get link", subject, RouteNetlinkMessage::GetLink(message), 0).await {
             Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(Link::parse(&message))),
-            Ok(_) => Ok(None),
+            // The connection skips what it cannot decode.
+            Ok(_) => Err(Error::Decode { operation: "get link", source: DecodeError::from("no link in it") }),
             Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }

@@ -141,3 +141,28 @@ fn requests_on_one_handle_do_not_mix_up_their_answers() {
         }
     });
 }
+
+#[test]
+fn the_last_clone_takes_the_sockets_along() {
+    isolated_async(async || {
+        // A namespace of its own: the `ip` of the test's leaves sockets that the kernel closes in its own time.
+        let other = other_namespace();
+        let sockets = || {
+            let list = || std::fs::read_to_string("/proc/thread-self/net/netlink").expect("procfs").lines().count();
+            other.run(list).expect("runs")
+        };
+        let before = sockets();
+        let netlink = Netlink::open_in(&other).expect("opens");
+        let clone = netlink.clone();
+        assert_eq!(sockets(), before + 2);
+        drop(netlink);
+        clone.links().await.expect("the clone works on");
+        drop(clone);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while sockets() != before && std::time::Instant::now() < deadline {
+            // The connection notices on its next turn.
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sockets(), before);
+    });
+}

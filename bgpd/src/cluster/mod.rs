@@ -104,9 +104,7 @@ impl Cluster {
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
             listen_port: self.listen_port(&self.node_name),
         };
-        let mut conditions = self.unsupported();
-        let peers = self.peers(&node, &mut conditions);
-        Some(Topology { identity, peers, guards: self.guards(), conditions })
+        Some(Topology { identity, peers: self.peers(&node), guards: self.guards(), conditions: self.unsupported() })
     }
 
     /// Why there is no topology, for status.

@@ -12,13 +12,13 @@ use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node:
 use super::{BGP_PORT, Cluster};
 
 /// The peers found so far. An address has one session, whoever names it first.
-struct Found<'a> {
+#[derive(Default)]
+struct Found {
     peers: BTreeMap<String, PeerConfig>,
     addresses: BTreeSet<IpAddr>,
-    conditions: &'a mut Vec<String>,
 }
 
-impl Found<'_> {
+impl Found {
     fn add(&mut self, peer: PeerConfig) {
         if !self.peers.contains_key(&peer.name) && self.addresses.insert(peer.address) {
             self.peers.insert(peer.name.clone(), peer);
@@ -29,8 +29,8 @@ impl Found<'_> {
 impl Cluster {
     /// This node's peers. BGPPeers come before the mesh and those for all nodes before those for some, so that the more
     /// deliberate word about an address is the one that counts.
-    pub(super) fn peers(&self, own: &NodeBgp, conditions: &mut Vec<String>) -> BTreeMap<String, PeerConfig> {
-        let mut found = Found { peers: BTreeMap::new(), addresses: BTreeSet::new(), conditions };
+    pub(super) fn peers(&self, own: &NodeBgp) -> BTreeMap<String, PeerConfig> {
+        let mut found = Found::default();
         let (global, some): (Vec<_>, Vec<_>) =
             self.peers.values().partition(|p| p.spec.node.is_empty() && p.spec.node_selector.is_none());
         for peer in global.into_iter().chain(some) {
@@ -40,7 +40,7 @@ impl Cluster {
         found.peers
     }
 
-    fn add_mesh(&self, own: &NodeBgp, found: &mut Found<'_>) {
+    fn add_mesh(&self, own: &NodeBgp, found: &mut Found) {
         let spec = self.default_configuration().map(|c| &c.spec);
         let enabled = spec.is_none_or(|s| s.node_to_node_mesh_enabled());
         if !enabled || own.route_reflector_cluster_id.is_some() {
@@ -60,13 +60,10 @@ impl Cluster {
         }
     }
 
-    fn add_bgp_peer(&self, own: &NodeBgp, peer: &BgpPeer, found: &mut Found<'_>) {
+    fn add_bgp_peer(&self, own: &NodeBgp, peer: &BgpPeer, found: &mut Found) {
         let name = &peer.metadata.name;
         let here = self.selects(&peer.spec, &self.node_name);
-        if let Some(cause) = kept_down(&peer.spec) {
-            if here {
-                found.conditions.push(format!("BGPPeer {name} is kept down: {cause}"));
-            }
+        if !peer.spec.indispensable().is_empty() {
             return;
         }
         if let Some(address) = peer.spec.peer_ip {
@@ -165,17 +162,6 @@ fn adjust(peer: &mut PeerConfig, spec: &BgpPeerSpec) {
         None if spec.keep_original_next_hop => NextHopMode::Keep,
         Some(resources::NextHopMode::Auto) | None => NextHopMode::Auto,
     };
-}
-
-/// What a peer asks for that this version cannot give, where going on without it would be unsafe.
-fn kept_down(spec: &BgpPeerSpec) -> Option<&'static str> {
-    if spec.password.is_some() {
-        return Some("spec.password is not supported, and the session must not run without it");
-    }
-    if !spec.filters.is_empty() {
-        return Some("spec.filters are not supported, and its routes must not pass unfiltered");
-    }
-    spec.local_workload_selector.as_ref().map(|_| "spec.localWorkloadSelector is not supported")
 }
 
 fn seconds(time: Duration) -> u16 {

@@ -112,7 +112,11 @@ fn a_peer_that_needs_what_is_not_there_is_kept_down_and_named() {
     cluster.apply(peer("secure", r#""peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "s", "key": "k"}}"#));
     let topology = cluster.topology().unwrap();
     assert!(!topology.peers.contains_key("secure"));
-    assert!(topology.conditions.iter().any(|c| c.contains("BGPPeer secure is kept down")), "{:?}", topology.conditions);
+    assert!(
+        topology.conditions.iter().any(|c| c.contains("BGPPeer secure") && c.contains("kept down")),
+        "{:?}",
+        topology.conditions
+    );
 }
 
 #[test]

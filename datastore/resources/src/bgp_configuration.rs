@@ -277,6 +277,11 @@ impl BgpConfigurationSpec {
                 "spec.logSeverityScreen",
                 "the node's configuration file sets the log filter",
             ),
+            (
+                !self.prefix_advertisements.is_empty(),
+                "spec.prefixAdvertisements",
+                "no communities are added to prefixes",
+            ),
             (self.node_mesh_password.is_some(), "spec.nodeMeshPassword", "mesh peers are not authenticated"),
             (self.bind_mode == Some(BindMode::NodeIP), "spec.bindMode", "BGP listens on all addresses"),
             (!self.ignored_interfaces.is_empty(), "spec.ignoredInterfaces", "no interface's routes are read"),

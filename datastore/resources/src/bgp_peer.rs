@@ -237,15 +237,20 @@ impl BgpPeerSpec {
         }
     }
 
+    /// What the peer asks for that must not be left out: without it the session would do what was not meant.
+    pub fn indispensable(&self) -> Vec<Unsupported> {
+        let set = [
+            (self.password.is_some(), "spec.password", "the peer is kept down, the session would not be authenticated"),
+            (!self.filters.is_empty(), "spec.filters", "the peer is kept down, its routes would pass unfiltered"),
+            (self.local_workload_selector.is_some(), "spec.localWorkloadSelector", "workloads do not peer"),
+        ];
+        set.into_iter().filter(|(set, ..)| *set).map(|(_, field, effect)| Unsupported::new(field, effect)).collect()
+    }
+
     pub(crate) fn unsupported(&self, out: &mut Vec<Unsupported>) {
-        if self.password.is_some() {
-            out.push(Unsupported::new("spec.password", "the session is not authenticated"));
-        }
+        out.extend(self.indispensable());
         if self.reachable_by.is_some() {
             out.push(Unsupported::new("spec.reachableBy", "no route to the peer is added"));
-        }
-        if self.local_workload_selector.is_some() {
-            out.push(Unsupported::new("spec.localWorkloadSelector", "workloads do not peer"));
         }
     }
 }

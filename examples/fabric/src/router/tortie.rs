@@ -1,18 +1,18 @@
 //! tortie's own bgpd on a static file.
 
-use std::{collections::BTreeMap, net::IpAddr, process::Command};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, process::Command};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{At, Driver, Routes, write};
+use super::{At, Driver, Routes, lines, write};
 use crate::binary;
 
 pub(super) struct Tortie;
 
 impl Driver for Tortie {
     fn write(&self, at: &At<'_>) -> Result<()> {
-        write(&at.directory.join("bgpd.yaml"), &serde_json::to_string_pretty(&configuration(at))?)
+        write(&at.directory.join("bgpd.yaml"), &configuration(at))
     }
 
     fn daemons(&self, at: &At<'_>) -> Result<Vec<(&'static str, Command)>> {
@@ -44,38 +44,39 @@ impl Driver for Tortie {
     }
 
     fn reload(&self, _: &At<'_>, _: &[String], _: &[String]) -> Result<()> {
-        // bgpd reads its static file anew when it changes.
-        Ok(())
+        // bgpd reads its static file at its start only.
+        bail!("tortie has to be restarted for a change of its file")
     }
 }
 
-fn configuration(at: &At<'_>) -> Value {
+/// JSON is YAML: each value is written as JSON, so that further keys can stand between them.
+fn configuration(at: &At<'_>) -> String {
     let config = at.config;
-    let peers: Vec<_> = config
-        .peers
-        .iter()
-        .map(|peer| {
-            json!({
-                "name": peer.address.to_string(),
-                "address": peer.address,
-                "asNumber": peer.remote_as,
-                "holdTime": config.hold_time,
-                "passive": peer.passive,
-                "routeReflectorClient": peer.reflector_client,
-                "import": "accept",
-                "export": "accept",
-            })
-        })
-        .collect();
-    json!({
-        "name": at.node.name(),
-        "asNumber": config.local_as,
-        "routerId": config.router_id,
-        "originate": config.networks,
-        "peers": peers,
-        "socket": at.directory.join("bgpd.sock"),
-        "stateDirectory": at.directory.join("state"),
-    })
+    let mut top = vec![
+        ("name", json!(at.node.name())),
+        ("asNumber", json!(config.local_as)),
+        ("routerId", json!(config.router_id)),
+        ("originate", json!(config.networks)),
+        ("socket", json!(at.directory.join("bgpd.sock"))),
+        ("stateDirectory", json!(at.directory.join("state"))),
+    ];
+    top.extend(config.ipv6_next_hop.map(|address| ("ipv6NextHop", json!(address))));
+    let mut text: String = top.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+    text.push_str(&lines("", &config.extra));
+    if config.peers.is_empty() {
+        return text;
+    }
+    text.push_str("peers:\n");
+    for peer in &config.peers {
+        let _ = writeln!(
+            text,
+            "- name: \"{0}\"\n  address: \"{0}\"\n  asNumber: {1}\n  holdTime: {2}\n  passive: {3}\n  \
+             routeReflectorClient: {4}\n  import: accept\n  export: accept",
+            peer.address, peer.remote_as, config.hold_time, peer.passive, peer.reflector_client
+        );
+        text.push_str(&lines("  ", &peer.extra));
+    }
+    text
 }
 
 fn ask(at: &At<'_>, words: &[&str]) -> Result<Value> {

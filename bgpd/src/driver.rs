@@ -23,6 +23,7 @@ use crate::{
     nexthops::NextHopsHandle,
     sockets,
     source::Source,
+    view::View,
 };
 
 /// Inputs taken before the speaker is asked what to do: they are decided as one batch.
@@ -31,20 +32,6 @@ const BATCH: usize = 256;
 const STALL: Duration = Duration::from_secs(1);
 /// How long readers get after a stall to hand over what the sockets already held, before any peer is blamed.
 const AFTER_STALL: Duration = Duration::from_millis(100);
-
-/// What a question about the speaker may look at.
-pub(crate) struct View<'a> {
-    /// Name of the node or router.
-    pub(crate) name: &'a str,
-    /// The speaker, once there is one.
-    pub(crate) speaker: Option<&'a Speaker>,
-    /// Why there is none.
-    pub(crate) waiting_for: &'a str,
-    /// Ties its times to the machine's.
-    pub(crate) clock: Clock,
-    /// What is wrong with the configuration in force.
-    pub(crate) conditions: &'a [String],
-}
 
 /// The loop's state.
 pub(crate) struct Driver {

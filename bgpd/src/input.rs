@@ -10,7 +10,7 @@ use datastore::syncer;
 use engine::{ConnId, InstallResult, Prefix, Reachability};
 use tokio::net::TcpStream;
 
-use crate::driver::View;
+use crate::view::View;
 
 /// One thing that happened.
 pub(crate) enum Input {

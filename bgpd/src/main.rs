@@ -16,6 +16,7 @@ mod run;
 mod sockets;
 mod source;
 mod static_config;
+mod view;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -14,12 +14,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{
-    dataplane::{Dataplane, Unapplied},
-    inventory::Inventory,
-    metrics::Metrics,
-    origin::Origins,
-};
+use crate::{dataplane::Dataplane, inventory::Inventory, metrics::Metrics, origin::Origins, published::Published};
 
 /// What the loop is told.
 #[derive(Debug)]
@@ -32,27 +27,6 @@ pub(crate) enum Command {
     LinkReady(String, u32, oneshot::Sender<()>),
     /// A local endpoint and its interface of this name are gone; answered when nothing of it is in the kernel.
     Detach(EndpointId, String, oneshot::Sender<()>),
-}
-
-/// What the loop publishes after every apply.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Published {
-    /// The datastore's first complete picture has been applied.
-    pub(crate) in_sync: bool,
-    /// What should be.
-    pub(crate) desired: Option<Arc<Desired>>,
-    /// The revision that is in the kernel.
-    pub(crate) kernel_revision: u64,
-    /// What is not admitted.
-    pub(crate) refusals: Vec<String>,
-    /// Objects in force.
-    pub(crate) objects: usize,
-    /// How long the last apply took.
-    pub(crate) last_apply: Duration,
-    /// What could not be applied.
-    pub(crate) unapplied: Vec<Unapplied>,
-    /// Routes of ours in the kernel.
-    pub(crate) routes: usize,
 }
 
 /// Where the loop's results go.

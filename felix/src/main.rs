@@ -8,6 +8,7 @@ mod dataplane;
 mod inventory;
 mod metrics;
 mod origin;
+mod published;
 mod record;
 mod run;
 mod status;

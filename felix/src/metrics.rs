@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::{agent::Published, dataplane::Unapplied};
+use crate::{dataplane::Unapplied, published::Published};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CommandLabels {

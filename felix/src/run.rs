@@ -19,12 +19,13 @@ use tonic::service::Routes;
 
 use crate::{
     addresses::{Addresses, Live},
-    agent::{Agent, Command, Outlets, Published},
+    agent::{Agent, Command, Outlets},
     cni::{CniService, Locks, Wiring},
     dataplane::{self, Dataplane},
     inventory::Inventory,
     metrics::Metrics,
     origin,
+    published::Published,
     record::Records,
     status::StatusService,
 };

@@ -17,7 +17,7 @@ use resources::{Kind, Resource};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::{agent::Published, inventory::Inventory};
+use crate::{inventory::Inventory, published::Published};
 
 /// Answers from what the agent last published.
 pub(crate) struct StatusService {

@@ -8,7 +8,7 @@ use proto::bgp::{
     ExplainReply, ListPeersReply, OriginSource, Peer, PeerFamily, Route, Speaker, Withheld as WithheldMessage,
 };
 
-use crate::{clock::Clock, driver::View};
+use crate::{clock::Clock, view::View};
 
 pub(super) fn list_peers(view: &View<'_>) -> ListPeersReply {
     let peers = view.speaker.map(|s| s.peers()).unwrap_or_default();

@@ -13,7 +13,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream};
 use tonic::{Request, Response, Status};
 
 use super::convert;
-use crate::{driver::View, input::Input};
+use crate::{input::Input, view::View};
 
 /// Answers questions by asking the loop.
 pub(crate) struct StatusService {

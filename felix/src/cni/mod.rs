@@ -23,9 +23,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     addresses::Addresses,
-    agent::{Command, Published},
+    agent::Command,
     inventory::Inventory,
     metrics::Metrics,
+    published::Published,
     record::{Record, Records},
 };
 

@@ -195,23 +195,23 @@ impl CalcGraph {
             ruleset.sets.extend(masquerade);
             ruleset.add_chain("postrouting_nat", render::postrouting());
         }
-        self.add_marking_chains(&mut ruleset);
         share(&self.rendered.ruleset.sets, &mut ruleset.sets);
-        share(&self.rendered.ruleset.chains, &mut ruleset.chains);
         if self.config.open_connections == OpenConnections::Cut {
             self.bump_due |= permission::takes_away(&self.rendered.ruleset, &ruleset);
         }
         if self.bump_due && !self.hold {
             self.bump_due = false;
             self.generation = next_generation(self.generation);
-            self.add_marking_chains(&mut ruleset);
         }
+        self.add_marking_chains(&mut ruleset);
+        share(&self.rendered.ruleset.chains, &mut ruleset.chains);
         self.rendered.ruleset = ruleset.clone();
         ruleset
     }
 
     fn add_marking_chains(&self, ruleset: &mut Ruleset) {
-        let marking = Marking { open_connections: self.config.open_connections, generation: self.generation };
+        let marking =
+            Marking { open_connections: self.config.open_connections, generation: self.generation, due: self.bump_due };
         ruleset.add_chain("forward", render::forward(&self.config, marking));
         if self.groups.has_egress() {
             ruleset.add_chain("input", render::input(&self.config, marking));

@@ -11,6 +11,8 @@ pub(crate) const MARK_MASK: u32 = 0xffff_0000;
 pub(crate) const MARK_OTHERS: u32 = !MARK_MASK;
 /// A connection that is no longer allowed.
 pub(crate) const CUT: u32 = 0x8000_0000;
+/// The comment of the rule that names the generation, while it should have risen and is held.
+pub(crate) const GENERATION_DUE: &str = "a permission was taken away: the next generation is due";
 const LAST: u16 = 0x7fff;
 const SHIFT: u32 = 16;
 
@@ -32,6 +34,12 @@ pub fn generation_of(ruleset: &Ruleset) -> Option<u16> {
         }
         _ => None,
     })
+}
+
+/// Whether the generation of a ruleset should have risen and was held.
+pub(crate) fn is_due(ruleset: &Ruleset) -> bool {
+    let first = ruleset.chains.get("forward").and_then(|chain| chain.rules.first());
+    first.and_then(nft::Rule::comment) == Some(GENERATION_DUE)
 }
 
 /// The bits of a generation in a connection's mark.

@@ -8,7 +8,7 @@ use resources::{Key, Kind, Resource};
 
 use crate::addressing::Addressing;
 use crate::conditions::Conditions;
-use crate::generation::{generation_of, usable};
+use crate::generation::{generation_of, is_due, usable};
 use crate::groups::Groups;
 use crate::membership::{Memberships, SetKey};
 use crate::model::Place;
@@ -98,6 +98,7 @@ impl CalcGraph {
     pub fn resume(&mut self, actual: &Ruleset) {
         if let Some(generation) = generation_of(actual) {
             self.generation = usable(generation);
+            self.bump_due = is_due(actual);
         }
         self.rendered.ruleset = actual.clone();
     }

@@ -6,7 +6,7 @@ use nft::{
 };
 
 use super::{DENY, FAMILIES, FROM_POD, TO_POD, destination, of_family, source};
-use crate::generation::{CUT, MARK_MASK, MARK_OTHERS, mark};
+use crate::generation::{CUT, GENERATION_DUE, MARK_MASK, MARK_OTHERS, mark};
 use crate::{Config, OpenConnections};
 
 /// Neighbour and router discovery and multicast listening (RFC 4861, RFC 2710): without them a pod has no IPv6 at all.
@@ -17,6 +17,8 @@ const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 pub(crate) struct Marking {
     pub(crate) open_connections: OpenConnections,
     pub(crate) generation: u16,
+    /// The generation should have risen and was held; remembered in the kernel, should the agent die.
+    pub(crate) due: bool,
 }
 
 /// The chains that only the configuration decides.
@@ -103,10 +105,12 @@ fn established(marking: Marking) -> Vec<Rule> {
         ])])],
         OpenConnections::Cut => {
             let generation = mark(marking.generation);
+            let judged =
+                Rule::new([is_established(), Field::CtMark.masked_is(MARK_MASK, generation), Statement::accept()]);
             let is_reply = Field::CtDirection.is(Value::direction(Direction::Reply));
             vec![
                 // Let through under this generation, and not cut.
-                Rule::new([is_established(), Field::CtMark.masked_is(MARK_MASK, generation), Statement::accept()]),
+                if marking.due { judged.with_comment(GENERATION_DUE) } else { judged },
                 Rule::new([Field::CtState.vmap_of([
                     (state(ConnectionState::Invalid), Verdict::Drop),
                     (state(ConnectionState::Related), Verdict::Accept),

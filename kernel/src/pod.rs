@@ -5,10 +5,13 @@
 //! IPv6 the link-local address of the host end, which is always the same, as its Ethernet address is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::RouteType;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::link::{self, AddressGeneration, Link, LinkChange, MacAddress, VethPair};
@@ -176,6 +179,7 @@ fn configure(socket: &mut Socket, pod: &PodLink<'_>, host: &Link) -> Result<Wire
     let pod_mac = peer.mac.unwrap_or(MacAddress([0; 6]));
 
     let mut requests = Requests::default();
+    push_carrier(&mut requests, pod.host_name);
     for route in desired_host_routes(pod, host.index) {
         push_route(&mut requests, &route);
     }
@@ -185,6 +189,9 @@ fn configure(socket: &mut Socket, pod: &PodLink<'_>, host: &Link) -> Result<Wire
         }
     }
     requests.send(socket)?.all()?;
+    if families.v6 {
+        settle(socket, host.index, [IpAddr::V6(GATEWAY_V6)].into_iter())?;
+    }
     let host_mac = host.mac.unwrap_or(MacAddress::HOST_END);
     Ok(Wired { host_index: host.index, host_mac, pod_index: peer.index, pod_mac })
 }
@@ -203,6 +210,7 @@ fn configure_inside(pod: &PodLink<'_>, families: Families) -> Result<Link, Error
 
     let mut requests = Requests::default();
     requests.push("set up", pod.pod_name, set(link.index, &up()), 0);
+    push_carrier(&mut requests, pod.pod_name);
     for address in desired_addresses(pod, link.index) {
         requests.push("add address", address, RouteNetlinkMessage::NewAddress(address.message()), NLM_F_CREATE);
     }
@@ -215,9 +223,37 @@ fn configure_inside(pod: &PodLink<'_>, families: Families) -> Result<Link, Error
         }
     }
     requests.send(&mut socket)?.all()?;
+    settle(&mut socket, link.index, pod.addresses.iter().copied())?;
     Ok(link)
 }
 
+/// Waits until the kernel takes packets to IPv6 addresses as its own. Even without duplicate address detection that
+/// begins only when a work queue has run: until then answers to what was sent from the address are lost. Mostly there
+/// is nothing to wait for. After the deadline the address is left to come up in the kernel's own time.
+fn settle(socket: &mut Socket, interface: u32, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    for address in addresses.filter(IpAddr::is_ipv6) {
+        loop {
+            let mut requests = Requests::default();
+            let lookup = RouteNetlinkMessage::GetRoute(route_message::lookup(address, interface));
+            requests.push("look up", address, lookup, 0);
+            // A refusal says that there is no route at all yet.
+            let local = match requests.send(socket)?.take(0) {
+                Ok(Some(RouteNetlinkMessage::NewRoute(route))) => route.header.kind == RouteType::Local,
+                _ => false,
+            };
+            if local || Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(SETTLE_PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// How long a pod waits for its IPv6 addresses at most.
+const SETTLE_DEADLINE: Duration = Duration::from_millis(500);
+const SETTLE_PAUSE: Duration = Duration::from_micros(100);
 /// The loopback interface has this index in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -326,6 +362,13 @@ fn set(index: u32, change: &LinkChange<'_>) -> RouteNetlinkMessage {
 
 fn get(name: &InterfaceName) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(link::by_name(name.as_str()))
+}
+
+/// Until the kernel's link watch has run, in its own time and up to a second later, an interface whose other end came
+/// up drops what it sends, and IPv6 on it is not ready. To be asked for the interface makes the kernel do it now (since
+/// Linux 6.8).
+fn push_carrier(requests: &mut Requests, name: &InterfaceName) {
+    requests.push("get link", name, get(name), 0);
 }
 
 fn push_route(requests: &mut Requests, route: &Route) {

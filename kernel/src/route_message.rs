@@ -132,6 +132,16 @@ pub(crate) fn dump_interface(family: Family, filter: &RouteFilter, interface: u3
     message
 }
 
+/// The message that asks how this host itself would treat a packet to an address.
+pub(crate) fn lookup(address: IpAddr, interface: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = Family::of(address).wire();
+    message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    message.attributes.push(RouteAttribute::Oif(interface));
+    message
+}
+
 fn keyed(route: &Route) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.attributes.reserve(6);

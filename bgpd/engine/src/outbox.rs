@@ -13,6 +13,9 @@ use crate::wire::MessageKind;
 /// Most bytes of UPDATEs generated for a connection beyond what its socket accepted; one message may go over. The rest of
 /// a backlog is state.
 const WINDOW: usize = 256 * 1024;
+/// A connection whose window was full is written to again when this little is left of it: few large pieces instead of one
+/// for every acknowledgement.
+const LOW_WATER: usize = WINDOW / 2;
 
 /// Messages sent by type code minus 1.
 pub(crate) type MessageCounts = [u64; 5];
@@ -31,6 +34,7 @@ pub(crate) struct Outbox {
 struct Link {
     peer: PeerId,
     in_flight: usize,
+    full: bool,
     updated: bool,
 }
 
@@ -45,7 +49,7 @@ impl Outbox {
     }
 
     pub(crate) fn open(&mut self, conn: ConnId, peer: PeerId) {
-        self.links.insert(conn, Link { peer, in_flight: 0, updated: false });
+        self.links.insert(conn, Link { peer, in_flight: 0, full: false, updated: false });
     }
 
     pub(crate) fn connect(&mut self, action: Action) {
@@ -56,6 +60,7 @@ impl Outbox {
     pub(crate) fn send(&mut self, conn: ConnId, kind: MessageKind, count: usize, bytes: Bytes) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.in_flight += bytes.len();
+        link.full |= link.in_flight >= WINDOW;
         if kind == MessageKind::Update && !std::mem::replace(&mut link.updated, true) {
             self.updated.push(conn);
         }
@@ -69,12 +74,13 @@ impl Outbox {
     pub(crate) fn accepted(&mut self, conn: ConnId, count: usize) {
         if let Some(link) = self.links.get_mut(&conn) {
             link.in_flight = link.in_flight.saturating_sub(count);
+            link.full &= link.in_flight > LOW_WATER;
         }
     }
 
     /// UPDATEs may be generated for the connection.
     pub(crate) fn has_room(&self, conn: ConnId) -> bool {
-        self.links.get(&conn).is_some_and(|link| link.in_flight < WINDOW)
+        self.links.get(&conn).is_some_and(|link| !link.full)
     }
 
     pub(crate) fn close(&mut self, conn: ConnId) {

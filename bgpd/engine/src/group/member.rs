@@ -165,19 +165,20 @@ impl Member {
     ) {
         while !self.queue.is_empty() && outbox.has_room(self.conn) {
             let piece = self.take_piece(out, table);
-            if !piece.withdrawn.is_empty() {
-                let count = pack_withdrawals(context, piece.withdrawn.into_iter().map(Nlri::new), buffer);
-                self.flush(count, buffer, outbox);
-            }
+            let mut count = pack_withdrawals(context, piece.withdrawn.into_iter().map(Nlri::new), buffer);
             let mut runs = piece.announced.into_iter();
-            while let Some(run) = runs.next() {
-                self.announce(context, &run, out, table, buffer, outbox, notes);
-                if outbox.has_room(self.conn) {
-                    continue;
+            for run in runs.by_ref() {
+                count += self.announce(context, &run, out, table, buffer, notes);
+                if buffer.len() >= CHUNK {
+                    self.flush(std::mem::take(&mut count), buffer, outbox);
+                    if !outbox.has_room(self.conn) {
+                        break;
+                    }
                 }
-                for run in runs.by_ref() {
-                    self.put_back(run);
-                }
+            }
+            self.flush(count, buffer, outbox);
+            for run in runs.rev() {
+                self.put_back(run);
             }
         }
     }
@@ -220,7 +221,7 @@ impl Member {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a group, borrowed one by one")]
+    /// Packs a run; returns the number of messages.
     fn announce<P: NetPrefix>(
         &self,
         context: &EncodeContext,
@@ -228,12 +229,11 @@ impl Member {
         out: &mut AdjRibOut,
         table: &Table<P>,
         buffer: &mut BytesMut,
-        outbox: &mut Outbox,
         notes: &mut Vec<Note>,
-    ) {
+    ) -> usize {
         let nlri = run.prefixes.iter().map(|(_, prefix, _)| Nlri::new(*prefix));
         let packed = pack_announcements(context, run.route.attributes(), run.route.next_hop(), nlri, buffer);
-        let count = match packed {
+        match packed {
             Ok(count) => count,
             Err(unsent) => {
                 super::batch::drop_unsent(&unsent, out, table, |prefix| {
@@ -245,8 +245,7 @@ impl Member {
                     run.prefixes.iter().filter(|(_, prefix, held)| *held != Held::Nothing && left_out.contains(prefix));
                 unsent.messages + pack_withdrawals(context, had.map(|(_, prefix, _)| Nlri::new(*prefix)), buffer)
             }
-        };
-        self.flush(count, buffer, outbox);
+        }
     }
 
     fn flush(&self, count: usize, buffer: &mut BytesMut, outbox: &mut Outbox) {

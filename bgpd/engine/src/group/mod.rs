@@ -213,9 +213,12 @@ impl<P: NetPrefix> Group<P> {
         self.out.get(id).is_ok() || self.members.values().any(|member| member.has_queued(id))
     }
 
-    /// What a member was given of a prefix, or why nothing.
-    pub(crate) fn told(&self, peer: PeerId, id: PrefixId) -> Result<&Sent, Withheld> {
+    /// What a member was given of a prefix whose best path came from `source`, or why nothing.
+    pub(crate) fn told(&self, peer: PeerId, id: PrefixId, source: Option<PeerId>) -> Result<&Sent, Withheld> {
         let member = self.members.get(&peer).ok_or(Withheld::NotEstablished)?;
+        if source == Some(peer) {
+            return Err(Withheld::FromThisPeer);
+        }
         let sent = self.out.get(id)?;
         if sent.source == peer {
             return Err(Withheld::FromThisPeer);

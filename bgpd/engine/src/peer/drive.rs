@@ -46,6 +46,8 @@ pub(crate) enum Effect<'a> {
     /// A connection ended.
     Down {
         slot: Slot,
+        /// The state it was in.
+        from: SessionState,
         reason: DownReason,
         /// Terms of the session and how long it lived, if it was Established.
         lost: Option<(Box<Negotiated>, Duration)>,
@@ -74,6 +76,14 @@ impl Drive<'_> {
     }
 }
 
+/// What a connection was, in case it ends.
+struct Ending {
+    from: SessionState,
+    max_length: usize,
+    /// Terms of the session, if it was Established.
+    lost: Option<Box<Negotiated>>,
+}
+
 /// Events that cannot end an Established session, and are many.
 const fn is_harmless(event: &Event<'_>) -> bool {
     matches!(
@@ -99,7 +109,11 @@ impl Peer {
             State::Established { session, .. } if !is_harmless(&event) => Some(session.clone()),
             _ => None,
         };
-        let max_length = before.session().map_or(MAX_LENGTH, |it| it.send.max_length);
+        let ending = Ending {
+            from: before.name(),
+            max_length: before.session().map_or(MAX_LENGTH, |it| it.send.max_length),
+            lost,
+        };
         let ours = open_sent.as_ref();
         let negotiate = |theirs: &_| Negotiated::new(ours.unwrap_or(theirs), theirs, config);
         let mut parameters =
@@ -108,7 +122,7 @@ impl Peer {
         *state = after;
         let mut effects = Vec::new();
         for output in outputs {
-            self.carry_out(slot, output, max_length, lost.as_deref(), drive, &mut effects);
+            self.carry_out(slot, output, &ending, drive, &mut effects);
         }
         self.tidy(slot);
         effects
@@ -118,8 +132,7 @@ impl Peer {
         &mut self,
         slot: Slot,
         output: Output<'a>,
-        max_length: usize,
-        lost: Option<&Negotiated>,
+        ending: &Ending,
         drive: &mut Drive<'_>,
         effects: &mut Vec<Effect<'a>>,
     ) {
@@ -135,7 +148,7 @@ impl Peer {
             }
             Output::SendKeepalive => self.send(slot, MessageKind::Keepalive, keepalive(), drive),
             Output::SendNotification(notification) => {
-                let bytes = encode_notification(&notification, max_length);
+                let bytes = encode_notification(&notification, ending.max_length);
                 self.send(slot, MessageKind::Notification, bytes, drive);
             }
             Output::CountRetry => self.connect_retry_counter += 1,
@@ -146,7 +159,8 @@ impl Peer {
             }
             Output::Down(reason) => {
                 let lived = self.established_at.map(|at| drive.now - at).unwrap_or_default();
-                effects.push(Effect::Down { slot, reason, lost: lost.map(|it| (Box::new(it.clone()), lived)) });
+                let lost = ending.lost.clone().map(|session| (session, lived));
+                effects.push(Effect::Down { slot, from: ending.from, reason, lost });
             }
             Output::Update(body) => effects.push(Effect::Update(body)),
             Output::Refresh(refresh) => effects.push(Effect::Refresh(refresh)),

@@ -77,7 +77,10 @@ pub(crate) struct Peer {
     pub(crate) reported: SessionState,
     pub(crate) since: Instant,
     pub(crate) flaps: u32,
+    /// The last error of a connection that was up.
     pub(crate) last_error: Option<(Diagnosis, Instant)>,
+    /// The latest reason why there is no session, failed dials included.
+    pub(crate) diagnosis: Option<Diagnosis>,
     pub(crate) retention: Retention,
     /// End-of-RIB was received on this session.
     pub(crate) end_of_rib_received: PerFamily<bool>,
@@ -118,6 +121,7 @@ impl Peer {
             since: now,
             flaps: 0,
             last_error: None,
+            diagnosis: None,
             retention: Retention::default(),
             end_of_rib_received: PerFamily::default(),
             end_of_rib_sent: PerFamily::default(),
@@ -130,6 +134,12 @@ impl Peer {
             refusals: [0; Refusal::WORDS.len()],
             timer: None,
         }
+    }
+
+    /// Notes why a connection that was up failed.
+    pub(crate) fn note_error(&mut self, diagnosis: Diagnosis, now: Instant) {
+        self.diagnosis = Some(diagnosis.clone());
+        self.last_error = Some((diagnosis, now));
     }
 
     /// The connection in a place.

@@ -84,7 +84,7 @@ impl Peer {
                     RemoteAs::Internal => self.local_as(drive.speaker.local_as),
                     RemoteAs::External => 0,
                 };
-                self.last_error = Some((Diagnosis::BadPeerAs { expected, got: open.as_number }, drive.now));
+                self.note_error(Diagnosis::BadPeerAs { expected, got: open.as_number }, drive.now);
             }
             return self.drive(slot, Event::BgpOpenMsgErr(notification), drive);
         }

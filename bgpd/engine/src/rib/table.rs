@@ -212,6 +212,10 @@ impl<P: NetPrefix> Table<P> {
             }
             None => {
                 self.paths += 1;
+                // Most prefixes have one path; the usual growth would begin with room for four.
+                if entry.paths.is_empty() {
+                    entry.paths.reserve_exact(1);
+                }
                 entry.paths.push(path);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Speaker;
 use super::tables::FamilyTables;
+use crate::group::Sent;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
 use crate::reason::{Why, Withheld};
 use crate::rib::{Entry, Path, PeerId, PrefixId};
@@ -93,8 +94,7 @@ impl Speaker {
                 routes.extend(of(peer).filter(|it| it.refusal.is_some()).map(|path| self.route(entry, path)));
             }
             View::Advertised(peer) => {
-                let told = family.group_of(peer).map(|group| group.told(peer, id));
-                if let (Some(Ok(sent)), Some(best)) = (told, self.best_route(entry)) {
+                if let (Ok(sent), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
                     routes.push(RouteStatus {
                         next_hop: Some(*sent.route.next_hop()),
                         attributes: Arc::new(sent.route.attributes().clone()),
@@ -103,8 +103,7 @@ impl Speaker {
                 }
             }
             View::Withheld(peer) => {
-                let told = family.group_of(peer).map_or(Err(Withheld::NotEstablished), |group| group.told(peer, id));
-                if let (Err(withheld), Some(best)) = (told, self.best_route(entry)) {
+                if let (Err(withheld), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
                     routes.push(RouteStatus { withheld: Some(withheld), ..best });
                 }
             }
@@ -170,7 +169,7 @@ impl Speaker {
         let mut advertised = Vec::new();
         let mut withheld = Vec::new();
         for (name, peer) in &self.names {
-            match family.group_of(*peer).map_or(Err(Withheld::NotEstablished), |group| group.told(*peer, id)) {
+            match told(family, id, entry, *peer) {
                 Ok(_) => advertised.push(name.clone()),
                 Err(reason) => withheld.push((name.clone(), reason)),
             }
@@ -200,6 +199,17 @@ impl Speaker {
             }
         }
     }
+}
+
+/// What a peer was given of an entry, or why nothing.
+fn told<'t, P: NetPrefix>(
+    family: &'t FamilyTables<P>,
+    id: PrefixId,
+    entry: &Entry<P>,
+    peer: PeerId,
+) -> Result<&'t Sent, Withheld> {
+    let group = family.group_of(peer).ok_or(Withheld::NotEstablished)?;
+    group.told(peer, id, entry.best.as_ref().map(|best| best.source))
 }
 
 fn is_best<P: NetPrefix>(entry: &Entry<P>, path: &Path) -> bool {

@@ -45,7 +45,7 @@ impl Speaker {
         let effects = peer.drive(Slot::Dialer, Event::TcpConnectionFails, &mut drive);
         self.take_effects(id, effects);
         if let Some(peer) = self.peers.get_mut(id.index()) {
-            peer.last_error = Some((diagnosis::of_connect_error(error), now));
+            peer.diagnosis = Some(diagnosis::of_connect_error(error));
         }
         self.review_peer(id);
     }

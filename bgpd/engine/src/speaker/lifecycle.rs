@@ -26,7 +26,7 @@ impl Speaker {
                 Effect::Update(body) => self.receive_update(id, body),
                 Effect::Refresh(refresh) => self.receive_refresh(id, refresh),
                 Effect::Up => self.session_up(id),
-                Effect::Down { slot, reason, lost } => self.connection_down(id, slot, reason, lost),
+                Effect::Down { slot, from, reason, lost } => self.connection_down(id, (slot, from), reason, lost),
             }
         }
     }
@@ -91,7 +91,7 @@ impl Speaker {
     fn connection_down(
         &mut self,
         id: PeerId,
-        slot: Slot,
+        (slot, from): (Slot, SessionState),
         reason: DownReason,
         lost: Option<(Box<Negotiated>, Duration)>,
     ) {
@@ -104,8 +104,9 @@ impl Speaker {
         }
         if !collided || lost.is_some() {
             note_failure(peer, slot, &reason, lost.as_ref().map(|it| (it.0.hold_time, it.1)));
-            if !is_bad_as(peer, &reason, now) {
-                peer.last_error = Some((diagnosis::of_down_reason(&reason), now));
+            let was_up = from >= SessionState::OpenSent;
+            if was_up && !is_bad_as(peer, &reason, now) {
+                peer.note_error(diagnosis::of_down_reason(&reason), now);
             }
         }
         if let Some((session, _)) = lost {

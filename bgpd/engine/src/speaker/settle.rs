@@ -181,7 +181,10 @@ impl Settling<'_> {
             let install = !shared.guards.never_installed(entry.prefix.into());
             let changes = selector.select(entry, install);
             // A stale kernel route goes once its prefix is decided; while a next hop is still being resolved, it is not.
-            let stale_goes = self.kernel_is_stale && entry.fib.is_none() && !entry.paths.is_empty() && !awaits(entry);
+            let stale_goes = self.kernel_is_stale
+                && entry.fib.is_none()
+                && entry.paths.iter().any(|it| it.next_hop.is_some())
+                && !awaits(entry);
             entry.fib_told |= stale_goes;
             if changes.best {
                 changed.push(id);

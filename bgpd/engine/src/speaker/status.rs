@@ -88,7 +88,6 @@ impl Speaker {
             Standing::Stopped(diagnosis, until) => Some((diagnosis.clone(), *until)),
             Standing::Running => None,
         };
-        let last = peer.last_error.as_ref().map(|it| it.0.clone());
         let remote_as = match peer.config.remote_as {
             RemoteAs::Exactly(as_number) => Some(as_number),
             RemoteAs::Internal => Some(peer.local_as(self.config.local_as)),
@@ -105,7 +104,11 @@ impl Speaker {
             families: families.map(|family| self.family_status(peer.id, family, installed)).collect(),
             flaps: peer.flaps,
             last_error: peer.last_error.clone(),
-            diagnosis: stopped.as_ref().map(|it| it.0.clone()).or(last).filter(|_| state != SessionState::Established),
+            diagnosis: stopped
+                .as_ref()
+                .map(|it| it.0.clone())
+                .or_else(|| peer.diagnosis.clone())
+                .filter(|_| state != SessionState::Established),
             retry_at: stopped.and_then(|it| it.1).or(peer.pause.map(|it| it.until)),
             hold_time: session.map_or(0, |it| it.hold_time),
             keepalive_time: session.map_or(0, |it| it.keepalive_time),

@@ -13,6 +13,7 @@ ARGS ?=
 CASES ?= 100000
 # Nothing may hang for ever.
 LIMIT := timeout --foreground --kill-after 10
+BINARIES := --bin bgpd --bin felix --bin tortie --bin quickstart
 
 export TORTIE_BIN := $(TARGET)/release
 
@@ -20,11 +21,11 @@ export TORTIE_BIN := $(TARGET)/release
 
 quickstart:
 	@scripts/setup.sh quickstart $(ARGS)
-	@$(CARGO) build --release --locked --bins
+	@$(CARGO) build --release --locked $(BINARIES)
 	@$(TORTIE_BIN)/quickstart $(ARGS)
 
 release:
-	$(LIMIT) 20m $(CARGO) build --release --locked --bins
+	$(LIMIT) 20m $(CARGO) build --release --locked $(BINARIES)
 
 test:
 	scripts/setup.sh test
@@ -36,7 +37,8 @@ test:
 bench:
 	scripts/setup.sh bench
 	$(MAKE) release
-	$(LIMIT) 30m $(CARGO) bench -p tests --locked
+	$(CARGO) build --release --locked -p tests --bin bench
+	$(LIMIT) 30m $(TORTIE_BIN)/bench $(ARGS)
 
 fuzz:
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p nft -p resources -p calc -p ipam

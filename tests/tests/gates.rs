@@ -26,7 +26,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("cni", &["proto"]),
     ("bgpd", &["engine", "resources", "datastore", "kernel", "proto", "daemon"]),
     ("felix", &["calc", "ipam", "resources", "nft", "datastore", "kernel", "proto", "daemon"]),
-    ("tests", &["fabric", "engine", "resources", "nft", "calc", "ipam"]),
+    ("tests", &["fabric", "engine", "resources", "nft", "calc", "ipam", "kernel"]),
 ];
 
 /// Crates that decide and do nothing else.

@@ -27,7 +27,7 @@ static OUTER_PID: OnceLock<u32> = OnceLock::new();
 /// itself again inside them; the call returns in the inner process only, while the outer one waits for it and ends with
 /// its status. Must be called before a thread exists.
 ///
-/// Inside, `/run` is an empty tmpfs, `/proc` shows the inner processes and `lo` is up. When the outer process is
+/// Inside, `/run` and `/var/tmp` are empty tmpfs, `/proc` shows the inner processes and `lo` is up. When the outer process is
 /// interrupted, terminated or killed, or the inner one ends, everything that was made inside is gone.
 ///
 /// # Errors
@@ -97,8 +97,11 @@ fn settle() -> Result<()> {
     if let Err(error) = mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>) {
         eprintln!("/proc stays as it is: {error}");
     }
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
-        .context("mounting a tmpfs over /run")?;
+    // FRR writes crash logs under /var/tmp.
+    for (folder, mode) in [("/run", "mode=0755"), ("/var/tmp", "mode=1777")] {
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(mode))
+            .with_context(|| format!("mounting a tmpfs over {folder}"))?;
+    }
     fs::create_dir_all("/run/netns").context("making /run/netns")?;
     fs::create_dir_all("/run/lock").context("making /run/lock")?;
     fs::set_permissions("/run/lock", Permissions::from_mode(0o1777)).context("opening /run/lock")?;

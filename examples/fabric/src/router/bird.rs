@@ -53,7 +53,7 @@ fn configuration(at: &At<'_>) -> String {
             text,
             "protocol kernel kernel{name} {{ merge paths on; persist; scan time 5;\n  \
              {family} {{ import none; export where source = RTS_BGP; }};\n}}\n\
-             protocol static networks{name} {{\n  {family};\n"
+             protocol static networks{name} {{\n  {family} {{ preference 250; }};\n"
         );
         for prefix in config.networks.iter().filter(|prefix| is_ipv6(prefix) == wanted) {
             let _ = writeln!(text, "  route {prefix} unreachable;");

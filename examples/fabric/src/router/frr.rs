@@ -1,6 +1,9 @@
 //! FRR: zebra and bgpd, with their own run folder so that many run on one machine.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, net::IpAddr, path::Path, process::Command, sync::Mutex};
+use std::{
+    collections::BTreeMap, fmt::Write as _, fs, net::IpAddr, os::unix::net::UnixStream, path::Path,
+    process::Command, sync::Mutex,
+};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
@@ -34,6 +37,11 @@ impl Driver for Frr {
         let mut zebra = command("zebra");
         zebra.arg("--retain");
         Ok(vec![("zebra", zebra), ("frr-bgpd", command("bgpd"))])
+    }
+
+    /// bgpd tries to reach zebra at its start, and then not for ten seconds.
+    fn is_ready(&self, at: &At<'_>, daemon: &str) -> bool {
+        daemon != "zebra" || UnixStream::connect(at.directory.join("zserv.api")).is_ok()
     }
 
     fn sessions(&self, at: &At<'_>) -> Result<BTreeMap<IpAddr, String>> {
@@ -131,11 +139,13 @@ fn activation(local_as: u32, peer: &Peer) -> String {
 }
 
 fn vtysh(at: &At<'_>, commands: &[&str]) -> Result<String> {
-    let mut arguments = vec!["--vty_socket".as_ref(), at.directory.as_os_str()];
+    // It writes what it was asked into the home folder.
+    let home = format!("HOME={}", at.directory.display());
+    let mut arguments = vec![home.as_ref(), "vtysh".as_ref(), "--vty_socket".as_ref(), at.directory.as_os_str()];
     for command in commands {
-        arguments.extend(["-c".as_ref(), std::ffi::OsStr::new(command)]);
+        arguments.extend(["-c".as_ref(), OsStr::new(command)]);
     }
-    at.node.run("vtysh", &arguments)
+    at.node.run("env", &arguments)
 }
 
 fn parse_sessions(text: &str) -> Result<BTreeMap<IpAddr, String>> {

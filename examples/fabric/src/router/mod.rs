@@ -169,6 +169,10 @@ trait Driver {
     fn write(&self, at: &At<'_>) -> Result<()>;
     /// The daemons to start, in order.
     fn daemons(&self, at: &At<'_>) -> Result<Vec<(&'static str, Command)>>;
+    /// Whether a daemon serves the next one.
+    fn is_ready(&self, _: &At<'_>, _daemon: &str) -> bool {
+        true
+    }
     /// State by peer address, in the router's own word; `Established` when it is.
     fn sessions(&self, at: &At<'_>) -> Result<BTreeMap<IpAddr, String>>;
     /// What was learned.
@@ -190,6 +194,7 @@ impl Router {
         for (name, command) in router.driver().daemons(&router.at())? {
             let process = node.spawn(name, command)?;
             router.processes.push(process);
+            router.wait_ready(name)?;
         }
         Ok(router)
     }
@@ -233,24 +238,27 @@ impl Router {
         Ok(routes)
     }
 
-    /// Announces one more prefix of its own.
+    /// Announces one more prefix of its own. tortie is restarted for it, gracefully: its file is read at the start only.
     ///
     /// # Errors
     /// When the router refuses.
     pub fn announce(&mut self, prefix: &str) -> Result<()> {
         self.config.networks.insert(prefix.to_owned());
-        self.driver().write(&self.at())?;
-        self.driver().reload(&self.at(), &[prefix.to_owned()], &[])
+        self.apply(&[prefix.to_owned()], &[])
     }
 
-    /// Withdraws a prefix of its own.
+    /// Withdraws a prefix of its own, as [`Router::announce`].
     ///
     /// # Errors
     /// When it was not announced, or the router refuses.
     pub fn withdraw(&mut self, prefix: &str) -> Result<()> {
         ensure!(self.config.networks.remove(prefix), "{prefix} is not announced");
+        self.apply(&[], &[prefix.to_owned()])
+    }
+
+    fn apply(&mut self, announced: &[String], withdrawn: &[String]) -> Result<()> {
         self.driver().write(&self.at())?;
-        self.driver().reload(&self.at(), &[], &[prefix.to_owned()])
+        if self.kind == Kind::Tortie { self.restart() } else { self.driver().reload(&self.at(), announced, withdrawn) }
     }
 
     /// Ends it the hard way.
@@ -267,7 +275,17 @@ impl Router {
     /// When it cannot be executed.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        self.processes.iter_mut().try_for_each(Process::restart)
+        for index in 0..self.processes.len() {
+            let Some(process) = self.processes.get_mut(index) else { break };
+            process.restart()?;
+            let name = process.name().to_owned();
+            self.wait_ready(&name)?;
+        }
+        Ok(())
+    }
+
+    fn wait_ready(&self, daemon: &str) -> Result<()> {
+        wait_until(&format!("{daemon} serves"), START, || Ok(self.driver().is_ready(&self.at(), daemon))).map(drop)
     }
 
     /// Its daemons.
@@ -319,6 +337,8 @@ impl Router {
     }
 }
 
+/// No daemon takes that long to begin.
+const START: Duration = Duration::from_secs(10);
 const ESTABLISHED: &str = "Established";
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{At, Driver, ESTABLISHED, Peer, Routes, is_ipv6, lines, write};
+use super::{At, Driver, ESTABLISHED, Peer, Routes, lines, write};
 
 /// Its binary is called as ours; the search path must not decide.
 const PROGRAM: &str = "/usr/sbin/bgpd";
@@ -60,10 +60,7 @@ impl Driver for OpenBgpd {
         let socket = socket(at);
         for (prefixes, verb) in [(announced, "add"), (withdrawn, "delete")] {
             for prefix in prefixes {
-                let mut words = vec!["-s", &socket, "network", verb, prefix];
-                let next_hop = next_hop(at, prefix);
-                words.extend(next_hop.iter().filter(|_| verb == "add").flat_map(|hop| ["nexthop", hop]));
-                at.node.run("bgpctl", &words)?;
+                at.node.run("bgpctl", &["-s", &socket, "network", verb, prefix])?;
             }
         }
         Ok(())
@@ -72,11 +69,6 @@ impl Driver for OpenBgpd {
 
 fn socket(at: &At<'_>) -> String {
     at.directory.join("bgpd.sock").display().to_string()
-}
-
-/// Over an IPv4 session it would announce IPv6 prefixes with a loopback address.
-fn next_hop(at: &At<'_>, prefix: &str) -> Option<String> {
-    at.config.ipv6_next_hop.filter(|_| is_ipv6(prefix)).map(|address| address.to_string())
 }
 
 fn configuration(at: &At<'_>) -> String {
@@ -89,8 +81,7 @@ fn configuration(at: &At<'_>) -> String {
         socket(at)
     );
     for prefix in &config.networks {
-        let set = next_hop(at, prefix).map(|hop| format!(" set nexthop {hop}")).unwrap_or_default();
-        let _ = writeln!(text, "network {prefix}{set}");
+        let _ = writeln!(text, "network {prefix}");
     }
     text.push_str(&lines("", &config.extra));
     for peer in &config.peers {

@@ -42,9 +42,10 @@ pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
 
     let mut kernel = worker.node().inside(|| NfTables::open().context("opening nf_tables"))?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 0..options.rounds {
+    for _ in 0..options.rounds {
         for change in 0..changes {
-            let [open, shut] = if (round + change) % 2 == 0 { PORTS } else { [PORTS[1], PORTS[0]] };
+            let [one, other] = PORTS;
+            let (open, shut) = if ours.len() % 2 == 0 { (one, other) } else { (other, one) };
             let write = || cluster.write("policy.yaml", &policy(&format!("{OUTSIDER}/32"), open));
             ours.push(until_next_generation(&mut kernel, write).inspect_err(|_| lab.dump_logs())?);
             theirs.push(by_nft(&copy, open)?);

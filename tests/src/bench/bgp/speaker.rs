@@ -120,7 +120,7 @@ fn bird() -> String {
     );
     for peer in [SOURCE, SINK] {
         text += &format!(
-            "protocol bgp {} {{\n  local {} as {LOCAL_AS};\n  neighbor {} as {};\n  passive; hold time {HOLD_TIME};\n  \
+            "protocol bgp peer_{} {{\n  local {} as {LOCAL_AS};\n  neighbor {} as {};\n  passive; hold time {HOLD_TIME};\n  \
              ipv4 {{ import all; export all; }};\n}}\n",
             peer.name, peer.local, peer.remote, peer.as_number
         );

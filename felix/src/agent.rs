@@ -52,6 +52,9 @@ pub(crate) struct Agent {
     in_sync: bool,
     /// Something in the kernel is not as it should be, or may not be.
     dirty: bool,
+    /// Since when open connections are not judged again: it happens at most once a second.
+    held: Option<Instant>,
+    generation: u16,
     retry: Option<Instant>,
     backoff: Duration,
     waiting: Vec<oneshot::Sender<()>>,
@@ -61,6 +64,8 @@ pub(crate) struct Agent {
 const BATCH: usize = 1024;
 /// How often somebody else's hand on our table is looked for.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest time between two judgements of all open connections.
+const GENERATION_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 
@@ -76,6 +81,8 @@ impl Agent {
             objects: BTreeSet::new(),
             in_sync: false,
             dirty: false,
+            held: None,
+            generation: 0,
             retry: None,
             backoff: RETRY_FIRST,
             waiting: Vec::new(),
@@ -103,6 +110,10 @@ impl Agent {
     fn look(&mut self) {
         if self.retry.is_some_and(|at| at <= Instant::now()) {
             self.dirty = true;
+        }
+        if self.held.is_some_and(|since| since.elapsed() >= GENERATION_INTERVAL) {
+            self.held = None;
+            self.graph.hold_generation(false);
         }
         if self.published.in_sync && self.dataplane.disturbed() {
             self.outlets.metrics.drift();
@@ -160,8 +171,13 @@ impl Agent {
         }
         self.published.refusals = self.refusals.values().flatten().map(ToString::to_string).collect();
         self.published.objects = self.objects.len();
-        if self.graph.flush().is_some() {
+        if let Some(desired) = self.graph.flush() {
             self.dirty = true;
+            if desired.generation != self.generation {
+                self.generation = desired.generation;
+                self.held = Some(Instant::now());
+                self.graph.hold_generation(true);
+            }
         }
         let current = self.graph.current().filter(|_| self.in_sync).cloned();
         if let Some(desired) = current

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use calc::{CalcGraph, Config, generation_of, next_generation};
+use calc::{CalcGraph, Config};
 use daemon::{config::NodeConfig, rpc, shutdown};
 use datastore::{Datastore, Directory, syncer::Syncer};
 use kernel::Netlink;
@@ -110,15 +110,13 @@ fn describe(directory: &Path) -> String {
     format!("directory {}", directory.display())
 }
 
-/// A graph that goes on where a former felix stopped: what it let through is judged again under the rules of now.
+/// A graph that goes on where a former felix stopped.
 fn graph(node_name: &str, dataplane: &mut Dataplane) -> anyhow::Result<CalcGraph> {
-    let found = dataplane.found().context("listing the nftables table")?;
     let mut config = Config::new(node_name);
     INTERFACE_PREFIX.clone_into(&mut config.interface_prefix);
-    if let Some(generation) = generation_of(&found) {
-        config.generation = next_generation(generation);
-    }
-    Ok(CalcGraph::new(config))
+    let mut graph = CalcGraph::new(config);
+    graph.resume(&dataplane.found().context("listing the nftables table")?);
+    Ok(graph)
 }
 
 fn feed(store: Arc<dyn Datastore>, commands: mpsc::Sender<Command>) {

@@ -1,5 +1,8 @@
 //! How labs run: each is a function over a fresh [`Lab`], all labs of a file in namespaces of their own.
 
+pub mod seen;
+pub mod speakers;
+
 use std::env;
 
 use fabric::{Lab, Need, require};

@@ -1,0 +1,5 @@
+//! Speakers that die and come back, under traffic.
+
+fn main() {
+    tests::main(Vec::new())
+}

@@ -12,13 +12,14 @@ use crate::reason::Refusal;
 /// A set of prefixes that is asked what lies inside it.
 #[derive(Debug, Default)]
 struct Ranges {
+    any: bool,
     v4: PrefixSet<Ipv4Prefix>,
     v6: PrefixSet<Ipv6Prefix>,
 }
 
 impl Ranges {
     fn new(prefixes: &[Prefix]) -> Self {
-        let mut ranges = Self::default();
+        let mut ranges = Self { any: !prefixes.is_empty(), ..Self::default() };
         for prefix in prefixes {
             match prefix {
                 Prefix::V4(prefix) => ranges.v4.insert(*prefix),
@@ -29,10 +30,12 @@ impl Ranges {
     }
 
     fn cover(&self, prefix: Prefix) -> bool {
-        match prefix {
-            Prefix::V4(prefix) => self.v4.get_lpm(&prefix).is_some(),
-            Prefix::V6(prefix) => self.v6.get_lpm(&prefix).is_some(),
-        }
+        // A speaker that is not part of a cluster has none, and this is asked of every prefix.
+        self.any
+            && match prefix {
+                Prefix::V4(prefix) => self.v4.get_lpm(&prefix).is_some(),
+                Prefix::V6(prefix) => self.v6.get_lpm(&prefix).is_some(),
+            }
     }
 }
 

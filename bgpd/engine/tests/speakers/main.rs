@@ -1,6 +1,14 @@
 //! Whole speakers against each other on a fake wire.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where its expectations do not hold"
+)]
+
 mod net;
+mod properties;
 mod restart;
 mod routes;
 mod sessions;

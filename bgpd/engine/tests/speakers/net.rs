@@ -5,7 +5,7 @@
 //! the kernel takes every route.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use engine::{
 };
 
 /// A node by its number.
-pub type NodeId = usize;
+pub(crate) type NodeId = usize;
 
 /// SplitMix64, for delays.
 #[derive(Debug, Clone)]
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn roll(&mut self, below: u64) -> u64 {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,23 +33,25 @@ impl Dice {
 }
 
 /// A speaker and its surroundings.
-pub struct Node {
-    pub speaker: Option<Speaker>,
-    pub address: IpAddr,
-    pub fib: BTreeMap<Prefix, Vec<FibNextHop>>,
+pub(crate) struct Node {
+    pub(crate) speaker: Option<Speaker>,
+    pub(crate) address: IpAddr,
+    pub(crate) fib: BTreeMap<Prefix, Vec<FibNextHop>>,
     /// Routes removed from the kernel since the last look.
-    pub removed: Vec<Prefix>,
+    pub(crate) removed: Vec<Prefix>,
     /// Families swept.
-    pub swept: Vec<engine::Family>,
-    pub events: Vec<Event>,
+    pub(crate) swept: Vec<engine::Family>,
+    pub(crate) events: Vec<Event>,
     /// Addresses that it cannot reach as next hops.
-    pub unreachable: Vec<IpAddr>,
-    /// Its sockets accept nothing more.
-    pub stalled: bool,
+    pub(crate) unreachable: Vec<IpAddr>,
+    /// Nodes that do not read what it sends.
+    pub(crate) slow: BTreeSet<NodeId>,
+    /// What its sockets have not accepted because of them.
+    backlog: Vec<(ConnId, Bytes)>,
     /// Octets handed to its sockets that were not accepted yet, at most so far.
-    pub most_in_flight: usize,
+    pub(crate) most_in_flight: usize,
     /// UPDATE messages that it sent, by receiver.
-    pub sent: BTreeMap<NodeId, Vec<Bytes>>,
+    pub(crate) sent: BTreeMap<NodeId, Vec<Bytes>>,
     conns: BTreeMap<ConnId, (usize, usize)>,
     in_flight: BTreeMap<ConnId, usize>,
 }
@@ -70,19 +72,19 @@ enum What {
     Closed { wire: usize, to: usize },
 }
 
-pub struct Net {
-    pub now: Duration,
-    pub nodes: Vec<Node>,
-    pub dice: Dice,
+pub(crate) struct Net {
+    pub(crate) now: Duration,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) dice: Dice,
     /// Deliveries take between 1 and this many microseconds.
-    pub jitter: u64,
+    pub(crate) jitter: u64,
     wires: Vec<Wire>,
     queue: BinaryHeap<Reverse<(Duration, u64, What)>>,
     sequence: u64,
 }
 
 impl Net {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             now: Duration::from_secs(1000),
             nodes: Vec::new(),
@@ -94,11 +96,11 @@ impl Net {
         }
     }
 
-    pub fn instant(&self) -> Instant {
+    pub(crate) fn instant(&self) -> Instant {
         Instant::new(self.now)
     }
 
-    pub fn add(&mut self, address: &str, config: SpeakerConfig) -> NodeId {
+    pub(crate) fn add(&mut self, address: &str, config: SpeakerConfig) -> NodeId {
         let seed = self.dice.roll(u64::MAX);
         self.nodes.push(Node {
             speaker: Some(Speaker::new(config, seed, self.instant())),
@@ -108,7 +110,8 @@ impl Net {
             swept: Vec::new(),
             events: Vec::new(),
             unreachable: Vec::new(),
-            stalled: false,
+            slow: BTreeSet::new(),
+            backlog: Vec::new(),
             most_in_flight: 0,
             sent: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -117,27 +120,27 @@ impl Net {
         self.nodes.len() - 1
     }
 
-    pub fn speaker(&mut self, node: NodeId) -> &mut Speaker {
+    pub(crate) fn speaker(&mut self, node: NodeId) -> &mut Speaker {
         self.nodes[node].speaker.as_mut().expect("the node is alive")
     }
 
-    pub fn set_peer(&mut self, node: NodeId, config: PeerConfig) {
+    pub(crate) fn set_peer(&mut self, node: NodeId, config: PeerConfig) {
         let now = self.instant();
         self.speaker(node).set_peer(now, config);
     }
 
-    pub fn originate(&mut self, node: NodeId, prefix: &str) {
+    pub(crate) fn originate(&mut self, node: NodeId, prefix: &str) {
         let now = self.instant();
         self.speaker(node).originate(now, "test", prefix.parse().unwrap(), OriginAttributes::new("a test"));
     }
 
-    pub fn withdraw(&mut self, node: NodeId, prefix: &str) {
+    pub(crate) fn withdraw(&mut self, node: NodeId, prefix: &str) {
         let now = self.instant();
         self.speaker(node).withdraw(now, "test", prefix.parse().unwrap());
     }
 
     /// The process dies; its kernel closes what it had open and keeps its routes.
-    pub fn kill(&mut self, node: NodeId) {
+    pub(crate) fn kill(&mut self, node: NodeId) {
         self.nodes[node].speaker = None;
         for (_, (wire, end)) in std::mem::take(&mut self.nodes[node].conns) {
             self.wires[wire].ends[end] = None;
@@ -147,20 +150,20 @@ impl Net {
     }
 
     /// The machine goes dark: nobody hears of it.
-    pub fn unplug(&mut self, node: NodeId) {
+    pub(crate) fn unplug(&mut self, node: NodeId) {
         self.nodes[node].speaker = None;
         for (_, (wire, end)) in std::mem::take(&mut self.nodes[node].conns) {
             self.wires[wire].ends[end] = None;
         }
     }
 
-    pub fn restart(&mut self, node: NodeId, config: SpeakerConfig) {
+    pub(crate) fn restart(&mut self, node: NodeId, config: SpeakerConfig) {
         let seed = self.dice.roll(u64::MAX);
         self.nodes[node].speaker = Some(Speaker::new(config, seed, self.instant()));
     }
 
     /// Cuts a connection: each end hears of it at its own time.
-    pub fn cut(&mut self, wire: usize) {
+    pub(crate) fn cut(&mut self, wire: usize) {
         for end in [0, 1] {
             if let Some((node, conn)) = self.wires[wire].ends[end].take() {
                 self.nodes[node].conns.remove(&conn);
@@ -173,7 +176,7 @@ impl Net {
         }
     }
 
-    pub fn live_wires(&self) -> Vec<usize> {
+    pub(crate) fn live_wires(&self) -> Vec<usize> {
         (0..self.wires.len()).filter(|it| self.wires[*it].ends.iter().all(Option::is_some)).collect()
     }
 
@@ -194,7 +197,7 @@ impl Net {
     }
 
     /// Carries out what the speakers ask for, until they ask for nothing more.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for node in 0..self.nodes.len() {
             while let Some(action) = self.nodes[node].speaker.as_mut().and_then(Speaker::poll_action) {
                 self.act(node, action);
@@ -249,13 +252,12 @@ impl Net {
                 here.most_in_flight = here.most_in_flight.max(*in_flight);
                 if let Some((to, _)) = self.wires[wire].ends[1 - end] {
                     self.nodes[node].sent.entry(to).or_default().push(bytes.clone());
+                    if self.nodes[node].slow.contains(&to) {
+                        self.nodes[node].backlog.push((conn, bytes));
+                        return;
+                    }
                 }
-                if self.nodes[node].stalled {
-                    return;
-                }
-                let at = self.now + self.delay();
-                self.push(at, What::Accepted { node, conn, count: bytes.len() });
-                self.deliver(wire, 1 - end, |to| What::Data { wire, to, bytes: bytes.to_vec() });
+                self.transmit(node, conn, (wire, end), &bytes);
             }
             Action::Close { conn } => {
                 self.nodes[node].in_flight.remove(&conn);
@@ -263,6 +265,22 @@ impl Net {
                     self.wires[wire].ends[end] = None;
                     self.deliver(wire, 1 - end, |to| What::Closed { wire, to });
                 }
+            }
+        }
+    }
+
+    fn transmit(&mut self, node: NodeId, conn: ConnId, (wire, end): (usize, usize), bytes: &[u8]) {
+        let at = self.now + self.delay();
+        self.push(at, What::Accepted { node, conn, count: bytes.len() });
+        self.deliver(wire, 1 - end, |to| What::Data { wire, to, bytes: bytes.to_vec() });
+    }
+
+    /// The slow receivers of a node read again.
+    pub(crate) fn resume(&mut self, node: NodeId) {
+        self.nodes[node].slow.clear();
+        for (conn, bytes) in std::mem::take(&mut self.nodes[node].backlog) {
+            if let Some(place) = self.nodes[node].conns.get(&conn).copied() {
+                self.transmit(node, conn, place, &bytes);
             }
         }
     }
@@ -339,7 +357,7 @@ impl Net {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, span: Duration) {
+    pub(crate) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         loop {
             self.settle();
@@ -366,16 +384,16 @@ impl Net {
         self.now = end;
     }
 
-    pub fn run_secs(&mut self, seconds: u64) {
+    pub(crate) fn run_secs(&mut self, seconds: u64) {
         self.run(Duration::from_secs(seconds));
     }
 
-    pub fn state(&self, node: NodeId, peer: &str) -> SessionState {
+    pub(crate) fn state(&self, node: NodeId, peer: &str) -> SessionState {
         self.nodes[node].speaker.as_ref().and_then(|it| it.peer(peer)).expect("the peer is configured").state
     }
 
     /// Lets time pass until the sessions are Established; panics after `seconds`.
-    pub fn establish(&mut self, sessions: &[(NodeId, &str)], seconds: u64) {
+    pub(crate) fn establish(&mut self, sessions: &[(NodeId, &str)], seconds: u64) {
         for _ in 0..seconds * 10 {
             if sessions.iter().all(|(node, peer)| self.state(*node, peer) == SessionState::Established) {
                 return;
@@ -387,7 +405,7 @@ impl Net {
     }
 
     /// Gateways of a route in the kernel of a node.
-    pub fn route(&self, node: NodeId, prefix: &str) -> Option<Vec<String>> {
+    pub(crate) fn route(&self, node: NodeId, prefix: &str) -> Option<Vec<String>> {
         let prefix: Prefix = prefix.parse().unwrap();
         self.nodes[node].fib.get(&prefix).map(|it| it.iter().map(|hop| hop.gateway.to_string()).collect())
     }

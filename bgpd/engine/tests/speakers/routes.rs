@@ -420,27 +420,63 @@ fn nothing_identical_is_sent_again_except_on_request() {
     assert_eq!(advertised, 100);
 }
 
+/// Gives each of many prefixes attributes of its own, so that each needs a message.
+fn originate_many(net: &mut Net, node: NodeId, count: u32, round: u32) {
+    let now = net.instant();
+    for number in 0..count {
+        let [_, _, a, b] = number.to_be_bytes();
+        let mut attributes = OriginAttributes::new("a test");
+        attributes.communities = vec![Community(number), Community(round)];
+        let prefix = Prefix::new(IpAddr::from([10, a, b, 0]), 24).unwrap();
+        net.speaker(node).originate(now, "test", prefix, attributes);
+    }
+}
+
 #[test]
-fn a_slow_peer_costs_state_and_not_bytes_and_gets_the_last_state() {
+fn a_slow_peer_costs_state_and_not_bytes_delays_nobody_and_gets_the_last_state() {
+    const COUNT: u32 = 20_000;
+    let mut net = Net::new(3);
+    let nodes = full_mesh(&mut net, &[65001, 65002, 65003]);
+    net.establish(&[(nodes[0], "n2"), (nodes[1], "n1"), (nodes[0], "n3"), (nodes[2], "n1")], 10);
+    net.run_secs(1);
+    net.nodes[nodes[0]].slow.insert(nodes[1]);
+    for round in 0..3 {
+        originate_many(&mut net, nodes[0], COUNT, round);
+        net.run_secs(3);
+    }
+    let most = net.nodes[nodes[0]].most_in_flight;
+    assert!((256 * 1024..256 * 1024 + 128 * 1024).contains(&most), "{most} octets in flight");
+    let held = |net: &mut Net, node: NodeId| {
+        let query = RouteQuery { table: RouteTable::Received("n1".to_owned()), ..RouteQuery::default() };
+        let routes = net.speaker(node).routes(&query);
+        routes.iter().filter(|it| it.attributes.communities.get(1) == Some(&Community(2))).count() as u32
+    };
+    assert_eq!(held(&mut net, nodes[2]), COUNT, "the fast peer is not kept waiting");
+    let (slow, fast) = (updates(&net, nodes[0], nodes[1]), updates(&net, nodes[0], nodes[2]));
+    net.resume(nodes[0]);
+    net.run_secs(3);
+    assert_eq!(held(&mut net, nodes[1]), COUNT);
+    let (slow, fast_after) = (updates(&net, nodes[0], nodes[1]).max(slow), updates(&net, nodes[0], nodes[2]));
+    assert_eq!(fast, fast_after, "nothing is sent twice to the fast one");
+    assert!(slow < COUNT as usize * 2, "states that nobody waited for are skipped: {slow} UPDATEs");
+}
+
+#[test]
+fn a_withdrawn_prefix_that_a_slow_peer_never_got_is_never_mentioned_to_it() {
     let mut net = Net::new(3);
     let nodes = full_mesh(&mut net, &[65001, 65002]);
     net.establish(&[(nodes[0], "n2"), (nodes[1], "n1")], 10);
     net.run_secs(1);
-    net.nodes[nodes[0]].stalled = true;
-    for round in 0..4u8 {
-        for number in 0..60_000u32 {
-            let [_, _, a, b] = number.to_be_bytes();
-            let now = net.instant();
-            let mut attributes = OriginAttributes::new("a test");
-            // Each prefix has its own attributes, so that each needs a message.
-            attributes.communities = vec![Community(number), Community(round.into())];
-            let prefix = Prefix::new(IpAddr::from([10, a, b, 0]), 24).unwrap();
-            net.speaker(nodes[0]).originate(now, "test", prefix, attributes);
-        }
-        net.settle();
-    }
-    let most = net.nodes[nodes[0]].most_in_flight;
-    assert!((256 * 1024..256 * 1024 + 128 * 1024).contains(&most), "{most} octets in flight");
+    net.nodes[nodes[0]].slow.insert(nodes[1]);
+    originate_many(&mut net, nodes[0], 10_000, 0);
+    net.settle();
+    let before = updates(&net, nodes[0], nodes[1]);
+    net.originate(nodes[0], "192.168.0.0/24");
+    net.settle();
+    net.withdraw(nodes[0], "192.168.0.0/24");
+    net.resume(nodes[0]);
+    net.run_secs(3);
+    assert_eq!(updates(&net, nodes[0], nodes[1]) - before, 10_000 - (before - 2));
 }
 
 #[test]

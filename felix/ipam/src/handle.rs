@@ -15,8 +15,7 @@ use crate::{
     names,
 };
 
-/// Annotation on a handle: the node that wrote it. Blocks say the same beside each address; a handle whose addresses were
-/// never assigned has nothing else to say it.
+/// Annotation on a handle: the node whose agent wrote it. A handle without it is Calico's.
 pub const NODE_ANNOTATION: &str = "tortie/node";
 
 /// Addresses per block.

@@ -37,9 +37,10 @@ pub struct Repaired {
 /// Takes back the addresses of this node's containers that no longer exist, corrects the handles of those that do, and
 /// finishes or undoes this node's claims.
 ///
-/// `live` are the handles of everything on this node that has addresses: containers, and tunnels. An address whose `node`
-/// attribute is another, or absent, is not touched. Nothing may be assigned or released for this node meanwhile, because
-/// what is half done is then somebody's work and not a leftover. Running it again finds nothing to do.
+/// `live` are the handles of this node's containers. Of the others only those that this node's agent wrote are touched:
+/// what Calico assigned here, to containers and to tunnels, is Calico's to release. Nothing may be assigned or released for
+/// this node meanwhile, because what is half done is then somebody's work and not a leftover. Running it again finds nothing
+/// to do.
 #[must_use]
 pub fn reconcile(node: String, live: BTreeSet<String>) -> Step<Repaired> {
     machine::start(|store| async move { run(&store, &node, &live).await })
@@ -83,18 +84,16 @@ async fn repair_owners(
     repaired: &mut Repaired,
 ) {
     let mut actual: BTreeMap<String, Counts> = BTreeMap::new();
-    let mut own: BTreeSet<String> = live.clone();
     for block in blocks.values() {
         for allocation in block.allocations().filter(|allocation| !allocation.released) {
             let Some(handle_id) = allocation.handle_id else { continue };
             *actual.entry(handle_id.to_owned()).or_default().entry(block.cidr()).or_default() += 1;
-            if allocation.attributes.get("node").is_some_and(|owner| owner == node) {
-                own.insert(handle_id.to_owned());
-            }
         }
     }
     let written_here =
         |handle: &IpamHandle| handle.metadata.annotations.get(handle::NODE_ANNOTATION).is_some_and(|n| n == node);
+    // A handle is written before its addresses are assigned and goes after them: none of ours is without one.
+    let mut own: BTreeSet<String> = live.clone();
     own.extend(handles.iter().filter(|handle| written_here(handle)).map(|handle| handle.spec.handle_id.clone()));
     let stored: BTreeMap<&str, &IpamHandle> =
         handles.iter().map(|handle| (handle.spec.handle_id.as_str(), handle)).collect();

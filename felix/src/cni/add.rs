@@ -30,9 +30,7 @@ const LARGEST_MTU: u32 = 65535;
 impl Wiring {
     /// Wires a container: when this returns, its policy, interface and routes are in the kernel.
     pub(super) async fn add(&self, request: AddRequest) -> Result<AddResult, CniFailure> {
-        if !self.published.borrow().in_sync {
-            return Err(CniFailure::NotInSync);
-        }
+        self.in_sync().await?;
         let attachment = request.attachment.unwrap_or_default();
         let config = request.config.unwrap_or_default();
         let (namespace, pod) = names::pod_of(&attachment);

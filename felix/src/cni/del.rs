@@ -10,9 +10,7 @@ use crate::{agent::Command, dataplane, record::Record};
 impl Wiring {
     /// Takes a container's network away. Nothing that is not there is an error.
     pub(super) async fn del(&self, attachment: &Attachment) -> Result<(), CniFailure> {
-        if !self.published.borrow().in_sync {
-            return Err(CniFailure::NotInSync);
-        }
+        self.in_sync().await?;
         let id =
             calc::EndpointId { container_id: attachment.container_id.clone(), if_name: attachment.if_name.clone() };
         let (namespace, pod) = names::pod_of(attachment);

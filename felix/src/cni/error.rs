@@ -64,6 +64,6 @@ impl CniFailure {
 
 impl From<CniFailure> for CniError {
     fn from(failure: CniFailure) -> Self {
-        Self { code: failure.code(), message: format!("tortie: {failure}"), details: String::new() }
+        Self { code: failure.code(), message: failure.to_string(), details: String::new() }
     }
 }

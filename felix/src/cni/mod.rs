@@ -37,6 +37,9 @@ pub(crate) use server::CniService;
 /// Longest wait for the kernel to hold what an ADD or DEL needs.
 const APPLY_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a felix that has just started is waited for: shorter than the pause that a runtime makes when told to come again.
+const SYNC_WITHIN: Duration = Duration::from_secs(5);
+
 /// Everything that wiring needs.
 pub(crate) struct Wiring {
     pub(crate) node_name: String,
@@ -75,6 +78,11 @@ impl Wiring {
     pub(crate) async fn undo_incomplete(&self) {
         let incomplete: Vec<Record> = self.attached().values().filter(|r| !r.complete).cloned().collect();
         for record in incomplete {
+            let _held = self.locks.hold(&record.interface).await;
+            // Its container may have been served meanwhile.
+            if self.attached().get(&record.id()) != Some(&record) {
+                continue;
+            }
             tracing::info!(container = record.container_id, "undoing an ADD that was cut short");
             if let Err(failure) = self.detach(&record).await {
                 tracing::warn!(%failure, container = record.container_id, "cannot undo an ADD; its DEL will");
@@ -89,6 +97,16 @@ impl Wiring {
     /// The handles of all attachments, begun or complete.
     pub(crate) fn live_handles(&self) -> BTreeSet<String> {
         self.attached().values().map(Record::handle_id).collect()
+    }
+
+    /// Waits a little for the first apply.
+    async fn in_sync(&self) -> Result<(), CniFailure> {
+        let mut published = self.published.clone();
+        match tokio::time::timeout(SYNC_WITHIN, published.wait_for(|published| published.in_sync)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(CniFailure::Stopping),
+            Err(_) => Err(CniFailure::NotInSync),
+        }
     }
 
     async fn in_kernel(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<(), CniFailure> {

@@ -65,8 +65,7 @@ impl Cni for CniService {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
-        let error =
-            |text: &str| CniError { code: NOT_AVAILABLE, message: format!("tortie: {text}"), details: String::new() };
+        let error = |text: &str| CniError { code: NOT_AVAILABLE, message: text.to_owned(), details: String::new() };
         let usable = self.wiring.inventory.borrow().pools().any(|pool| !pool.spec.disabled);
         let error = if !self.wiring.published.borrow().in_sync {
             Some(error("felix has not read the whole datastore yet; see felix status"))

@@ -1,5 +1,6 @@
 //! How labs run: each is a function over a fresh [`Lab`], all labs of a file in namespaces of their own.
 
+pub mod cluster;
 pub mod seen;
 pub mod speakers;
 

@@ -71,7 +71,7 @@ impl Speaker {
             for family in Family::ALL {
                 let used = self.get(id).and_then(Peer::session).is_some_and(|it| it.families[family]);
                 if used {
-                    self.join_groups(id, family, Some(()));
+                    self.join_groups(id, family, true);
                 }
             }
         }

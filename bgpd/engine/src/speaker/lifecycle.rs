@@ -83,7 +83,7 @@ impl Speaker {
         }
         for family in session.families.families() {
             self.deferral.session_up(family, now, &self.config);
-            self.join_groups(id, family, None);
+            self.join_groups(id, family, false);
         }
         self.take_effects(id, effects);
     }

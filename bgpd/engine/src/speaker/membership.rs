@@ -22,7 +22,7 @@ struct Joining {
 
 impl Speaker {
     /// Puts a peer into the group that fits it. `moving`: it leaves another one and keeps what it was told.
-    pub(super) fn join_groups(&mut self, id: crate::rib::PeerId, family: Family, moving: Option<()>) {
+    pub(super) fn join_groups(&mut self, id: crate::rib::PeerId, family: Family, moving: bool) {
         let Some(peer) = self.get(id) else { return };
         let (Some(session), Some(connection)) = (peer.session(), peer.established.as_ref()) else { return };
         let Some(conn) = connection.id else { return };
@@ -31,7 +31,6 @@ impl Speaker {
             member: Member::new(id, conn, session.enhanced_route_refresh),
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
         };
-        let moving = moving.is_some();
         match family {
             Family::Ipv4Unicast => joining.join(&mut self.tables.v4, &self.tables.shared, moving),
             Family::Ipv6Unicast => joining.join(&mut self.tables.v6, &self.tables.shared, moving),

@@ -9,7 +9,9 @@ mod policy;
 mod report;
 mod usage;
 
-use anyhow::Result;
+use std::{fs, thread::available_parallelism};
+
+use anyhow::{Context, Result};
 use fabric::{Need, require};
 use report::Report;
 
@@ -50,7 +52,16 @@ pub fn run(parts: &[Part], options: &Options) -> Result<()> {
             Part::Policy => policy::measure(options, &mut report)?,
             Part::Bgp => bgp::measure(options, &mut report)?,
         }
+        report.note(load()?);
         println!("{report}");
     }
     Ok(())
+}
+
+/// How busy the machine is: with less idle than one processor the numbers say more about the rest than about us.
+fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg").context("reading /proc")?;
+    let last_minute = text.split_whitespace().next().unwrap_or_default();
+    let processors = available_parallelism().context("counting processors")?;
+    Ok(format!("load of the last minute {last_minute}, on {processors} processors"))
 }

@@ -79,23 +79,27 @@ pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
     for size in sizes {
         let table = Table::like_the_internet(size, SOURCE.as_number, SOURCE.remote)?;
         let mut runs: BTreeMap<Software, Vec<Run>> = BTreeMap::new();
-        for _ in 0..options.rounds {
-            for software in &there {
+        for round in 0..options.rounds {
+            for software in there.iter().filter(|software| takes_part(**software, size, round)) {
                 let outcome = run(*software, &table).with_context(|| software.name())?;
                 runs.entry(*software).or_default().push(outcome);
             }
         }
         rows(size, &runs, report);
+        let best = runs.get(&Software::Tortie).into_iter().flatten().map(|run| run.announced).min().unwrap_or_default();
         report.note(format!(
-            "{size} prefixes: {} sets of path attributes, {} octets; medians of {} rounds; BGP AS {LOCAL_AS} between {} and {}",
+            "{size} prefixes: {} sets of path attributes, {} octets; medians of {} rounds (GoBGP 1), our best {best:.1?}",
             table.attribute_sets,
             table.announcements.len(),
             options.rounds,
-            SOURCE.as_number,
-            SINK.as_number
         ));
     }
     Ok(())
+}
+
+/// GoBGP takes so long that once is enough, and a million prefixes too many.
+fn takes_part(software: Software, size: usize, round: usize) -> bool {
+    software != Software::GoBgp || (size <= 100_000 && round == 0)
 }
 
 fn rows(size: usize, runs: &BTreeMap<Software, Vec<Run>>, report: &mut Report) {

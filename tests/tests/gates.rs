@@ -26,7 +26,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("cni", &["proto"]),
     ("bgpd", &["engine", "resources", "datastore", "kernel", "proto", "daemon"]),
     ("felix", &["calc", "ipam", "resources", "nft", "datastore", "kernel", "proto", "daemon"]),
-    ("tests", &["fabric", "engine", "resources", "nft", "calc", "ipam", "kernel"]),
+    ("tests", &["fabric", "engine", "resources", "nft", "calc", "ipam", "datastore", "kernel", "proto"]),
 ];
 
 /// Crates that decide and do nothing else.
@@ -58,7 +58,7 @@ const IMPURE: [&str; 22] = [
     "tempfile",
 ];
 
-/// Third-party crates with a home: nobody else may depend on them.
+/// Third-party crates with a home: no other crate but `tests` may depend on them.
 const HOMES: [(&str, &[&str]); 20] = [
     ("zettabgp", &["engine"]),
     ("prefix-trie", &["engine"]),
@@ -79,7 +79,7 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("tonic-reflection", &["daemon"]),
     ("tracing-subscriber", &["daemon"]),
     ("tonic-prost", &["proto"]),
-    ("anyhow", &["bgpd", "felix", "fabric", "tests"]),
+    ("anyhow", &["bgpd", "felix", "fabric"]),
 ];
 
 const MAX_LINES: usize = 500;
@@ -203,7 +203,7 @@ fn a_third_party_crate_with_a_home_is_used_nowhere_else() -> Result<()> {
     let graph = Graph::load()?;
     let mut offences = Vec::new();
     for (guest, homes) in HOMES {
-        for member in graph.members.iter().filter(|id| !homes.contains(&graph.name(id))) {
+        for member in graph.members.iter().filter(|id| !homes.contains(&graph.name(id)) && graph.name(id) != "tests") {
             let direct = graph.dependencies(member, &["normal", "build"]);
             if direct.iter().any(|id| graph.name(id) == guest) {
                 offences.push(format!("{} depends on {guest}, whose home is {homes:?}", graph.name(member)));

@@ -1,19 +1,23 @@
 //! The quickstart as a stranger runs it: with each router, without root, and interrupted.
 
 use std::{
-    collections::BTreeSet,
     env, fs,
     io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use fabric::{Need, binary, require, router::Kind, wait_until};
 
+/// Names a run in the environment of its processes.
+const MARK: &str = "QUICKSTART_RUN";
 /// Each run is a whole rack; two at once would only wait for each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -35,51 +39,62 @@ fn turn() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn holds(command: &mut Command) -> Result<()> {
-    let before = processes()?;
-    let output = command.stdin(Stdio::null()).output().context("running the quickstart")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}\n{text}\n{errors}", output.status);
-    ensure!(text.contains("everything held"), "{text}");
-    gone(&before)
+/// A run, whose processes are known by what is in their environment.
+struct Run {
+    command: Command,
+    mark: String,
 }
 
-/// Our daemons and routers that run on this machine, by process id.
-fn processes() -> Result<BTreeSet<String>> {
-    const OURS: [&str; 7] = ["quickstart", "bgpd", "felix", "tortie", "bird", "zebra", "unshare"];
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        // A zombie has no command line.
-        let lives = fs::read(path.join("cmdline")).is_ok_and(|line| !line.is_empty());
-        if lives && OURS.contains(&name.trim()) && is_in_a_namespace_of_its_own(&path) {
-            found.insert(format!("{} {}", path.display(), name.trim()));
-        }
+impl Run {
+    fn new(program: &Path) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).env(MARK, &mark);
+        Self { command, mark: format!("{MARK}={mark}") }
     }
-    Ok(found)
-}
 
-fn is_in_a_namespace_of_its_own(process: &Path) -> bool {
-    fs::read_link(process.join("ns/mnt")).is_ok_and(|ns| Some(ns) != fs::read_link("/proc/self/ns/mnt").ok())
-}
+    fn holds(mut self) -> Result<()> {
+        let output = self.command.output().context("running the quickstart")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}\n{text}\n{errors}", output.status);
+        ensure!(text.contains("everything held"), "{text}");
+        self.left_nothing()
+    }
 
-fn gone(before: &BTreeSet<String>) -> Result<()> {
-    let mut left = BTreeSet::new();
-    wait_until("end of all processes", Duration::from_secs(10), || {
-        left = processes()?.difference(before).cloned().collect();
-        Ok(left.is_empty())
-    })
-    .with_context(|| format!("left behind: {left:?}"))?;
-    ensure!(!Path::new("/run/fabric").exists(), "/run/fabric is left behind");
-    Ok(())
+    /// Waits for the end of all its processes, with which go its namespaces and mounts.
+    fn left_nothing(&self) -> Result<()> {
+        let mut left = Vec::new();
+        wait_until("end of all processes", Duration::from_secs(10), || {
+            left = self.processes()?;
+            Ok(left.is_empty())
+        })
+        .with_context(|| format!("left behind: {left:?}"))?;
+        ensure!(!Path::new("/run/fabric").exists(), "/run/fabric is left behind");
+        Ok(())
+    }
+
+    fn processes(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            // What ends meanwhile, and what is not ours to read, is not ours.
+            let environment = fs::read(path.join("environ")).unwrap_or_default();
+            if environment.split(|byte| *byte == 0).any(|variable| variable == self.mark.as_bytes()) {
+                found.push(fs::read_to_string(path.join("comm")).unwrap_or_default());
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn with_router(name: &str, kind: Kind) -> Result<()> {
     let _turn = turn();
     let Some(program) = quickstart(kind.needs())? else { return Ok(()) };
-    holds(Command::new(program).args(["--tor", name]))
+    let mut run = Run::new(&program);
+    run.command.args(["--tor", name]);
+    run.holds()
 }
 
 #[test]
@@ -101,8 +116,8 @@ fn every_step_holds_with_tortie_as_the_router() -> Result<()> {
 fn every_step_holds_without_root() -> Result<()> {
     let _turn = turn();
     let Some(program) = quickstart(Kind::Bird.needs())? else { return Ok(()) };
-    if !nix_is_root() {
-        return holds(&mut Command::new(program));
+    if !is_root() {
+        return Run::new(&program).holds();
     }
     // The binaries may be where only root can go.
     let folder = tempfile::tempdir()?;
@@ -110,13 +125,13 @@ fn every_step_holds_without_root() -> Result<()> {
         fs::copy(binary(name)?, folder.path().join(name))?;
     }
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
-    command.arg(folder.path().join("quickstart")).env("TORTIE_BIN", folder.path()).current_dir("/");
-    holds(&mut command)
+    let mut run = Run::new(Path::new("setpriv"));
+    run.command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+    run.command.arg(folder.path().join("quickstart")).env("TORTIE_BIN", folder.path()).current_dir("/");
+    run.holds()
 }
 
-fn nix_is_root() -> bool {
+fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"))
 }
 
@@ -134,14 +149,15 @@ fn a_kill_leaves_nothing_behind() -> Result<()> {
 fn interrupted(signal: &str, status: Option<i32>) -> Result<()> {
     let _turn = turn();
     let Some(program) = quickstart(Kind::Bird.needs())? else { return Ok(()) };
-    let before = processes()?;
-    let mut child = Command::new(program).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut run = Run::new(&program);
+    let mut child = run.command.stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("no output")?;
     let reached = BufReader::new(output).lines().map_while(Result::ok).any(|line| line.contains("felix is in sync"));
     ensure!(reached, "it ended before the daemons ran");
+    ensure!(run.processes()?.len() > 6, "these must be the daemons of three nodes, too: {:?}", run.processes()?);
     let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status()?;
     ensure!(sent.success(), "kill: {sent}");
     let ended = child.wait()?;
     ensure!(status.is_none() || ended.code() == status, "ended with {ended} (signal {:?})", ended.signal());
-    gone(&before)
+    run.left_nothing()
 }

@@ -1,7 +1,7 @@
 //! FRR: zebra and bgpd, with their own run folder so that many run on one machine.
 
 use std::{
-    collections::BTreeMap, fmt::Write as _, fs, net::IpAddr, os::unix::net::UnixStream, path::Path,
+    collections::BTreeMap, ffi::OsStr, fmt::Write as _, fs, net::IpAddr, os::unix::net::UnixStream, path::Path,
     process::Command, sync::Mutex,
 };
 

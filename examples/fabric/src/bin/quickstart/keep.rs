@@ -58,8 +58,10 @@ fn place(rack: &Rack, name: &str) -> Option<Node> {
 
 /// bgpd and felix find their sockets and themselves there.
 fn shell(rack: &Rack, node: &Node) -> Result<()> {
-    let mut command = Command::new("bash");
-    command.args(["--norc", "-i"]).env("PS1", format!("{}# ", node.name())).env("HISTFILE", "");
+    // With a terminal of its own: from inside the PID namespace bash could not give ours back.
+    let mut command = Command::new("script");
+    let bash = format!("PS1='{}# ' exec bash --norc -i", node.name());
+    command.args(["--quiet", "--command", &bash, "/dev/null"]).env("HISTFILE", "");
     if let Ok(daemons) = rack.daemons(node.name()) {
         command.env("TORTIE_BGPD_SOCKET", daemons.socket("bgpd")).env("TORTIE_FELIX_SOCKET", daemons.socket("felix"));
         println!(
@@ -69,7 +71,7 @@ fn shell(rack: &Rack, node: &Node) -> Result<()> {
     let folder = fabric::binary("felix")?.parent().map(ToOwned::to_owned).unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", folder.display())).current_dir(rack.manifests().folder());
-    node.inside(|| command.status().context("running bash")).map(drop)
+    node.inside(|| command.status().context("running script (bsdutils)")).map(drop)
 }
 
 fn watch(rack: &Rack) -> Result<()> {

@@ -1,7 +1,7 @@
 # make quickstart   watch tortie work: a top-of-rack router and three nodes in namespaces of this machine
 # make test         everything that CI runs
 # make bench        how tortie compares with others on this machine
-# make fuzz         the property tests, much longer (CASES=…)
+# make fuzz         fuzz targets and property tests, much longer (CASES=…)
 # make deny         cargo-deny: licences, bans, sources; make advisories: the advisory database (needs the network)
 #
 # ARGS go to the quickstart: make quickstart ARGS="--tor frr --keep"
@@ -41,6 +41,7 @@ bench:
 	$(LIMIT) 30m $(TORTIE_BIN)/bench $(ARGS)
 
 fuzz:
+	FUZZ_MUTATIONS=$(CASES) $(CARGO) test --release --locked -p tests --test fuzz
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p nft -p resources -p calc -p ipam
 
 $(TOOLS)/bin/cargo-deny:

@@ -9,12 +9,15 @@ use calc::{Desired, DesiredRoute};
 use ipnetwork::IpNetwork;
 use kernel::{
     Netlink, NextHop, Protocol, Route, RouteChange, RouteFilter, RouteWriter, TABLE_MAIN,
+    conntrack::{Conntrack, FlowFilter},
     nf_tables::{Commit, NfTables},
 };
 use nft::{Change, Ruleset};
 
 /// Priority of our routes: Calico's normal route priority.
 const METRIC: u32 = 1024;
+/// Where connections carry the generation under which they were let through.
+const GENERATION_BITS: u32 = 0x7fff_0000;
 /// How often a transaction is computed anew because somebody else changed a ruleset meanwhile.
 const ATTEMPTS: u32 = 8;
 
@@ -34,6 +37,8 @@ pub(crate) struct Dataplane {
     ruleset: Option<Ruleset>,
     /// The kernel's generation then.
     generation: u32,
+    /// The generation of policy that the rules last written carry; 0 before the first.
+    policy_generation: u16,
     writer: RouteWriter,
     netlink: Netlink,
     /// Our routes in the kernel; `None` when they must be listed first.
@@ -52,6 +57,7 @@ impl Dataplane {
             tables: NfTables::open()?,
             ruleset: None,
             generation: 0,
+            policy_generation: 0,
             writer: RouteWriter::open()?,
             netlink: Netlink::open()?,
             routes: None,
@@ -75,6 +81,10 @@ impl Dataplane {
     /// Policy first, then routes: a pod is never reachable before it is policed.
     pub(crate) async fn apply(&mut self, desired: &Desired) -> Vec<Unapplied> {
         let mut unapplied = Vec::new();
+        if let Err(detail) = self.begin_generation(desired.generation) {
+            unapplied.push(Unapplied { part: "nftables", detail });
+            return unapplied;
+        }
         if let Err(detail) = self.apply_ruleset(&desired.ruleset) {
             unapplied.push(Unapplied { part: "nftables", detail });
             return unapplied;
@@ -98,6 +108,17 @@ impl Dataplane {
                 false
             }
         }
+    }
+
+    /// When the generation has come round, connections that were judged under the same number long ago must not pass for
+    /// judged.
+    fn begin_generation(&mut self, generation: u16) -> Result<(), String> {
+        if generation < self.policy_generation {
+            let mut conntrack = Conntrack::open().map_err(|error| error.to_string())?;
+            conntrack.clear_mark(FlowFilter::default(), GENERATION_BITS).map_err(|error| error.to_string())?;
+        }
+        self.policy_generation = generation;
+        Ok(())
     }
 
     fn apply_ruleset(&mut self, desired: &Ruleset) -> Result<(), String> {
@@ -207,7 +228,7 @@ pub(crate) fn forget_connections(addresses: &BTreeSet<IpAddr>) -> Result<(), ker
     if addresses.is_empty() {
         return Ok(());
     }
-    let mut conntrack = kernel::conntrack::Conntrack::open()?;
+    let mut conntrack = Conntrack::open()?;
     for address in addresses {
         conntrack.delete_by_address(*address)?;
     }

@@ -120,25 +120,49 @@ impl Conntrack {
     /// As [`Conntrack::flows`].
     pub fn delete(&mut self, filter: FlowFilter, mut doomed: impl FnMut(&Flow) -> bool) -> Result<usize, Error> {
         let flows: Vec<Flow> = self.flows(filter)?.into_iter().filter(|flow| doomed(flow)).collect();
-        let mut deleted = flows.len();
+        self.for_each("delete conntrack", IPCTNL_MSG_CT_DELETE, &flows, &[])
+    }
+
+    /// Clears bits of the connection mark of the flows that match a filter, and returns how many they were.
+    ///
+    /// # Errors
+    /// As [`Conntrack::flows`].
+    pub fn clear_mark(&mut self, filter: FlowFilter, bits: u32) -> Result<usize, Error> {
+        let flows = self.flows(filter)?;
+        let mut attributes = Vec::new();
+        append(&mut attributes, CTA_MARK, &0_u32.to_be_bytes());
+        append(&mut attributes, CTA_MARK_MASK, &bits.to_be_bytes());
+        self.for_each("change conntrack mark", IPCTNL_MSG_CT_NEW, &flows, &attributes)
+    }
+
+    /// Sends a request about each flow and returns how many were still there.
+    fn for_each(
+        &mut self,
+        operation: &'static str,
+        kind: u16,
+        flows: &[Flow],
+        attributes: &[u8],
+    ) -> Result<usize, Error> {
+        let mut done = flows.len();
         for chunk in flows.chunks(BATCH_MESSAGES as usize) {
             let mut batch = Batch::default();
             for flow in chunk {
-                let request = request(Some(Family::of(flow.original.source)), &flow.identity);
-                batch.push(IPCTNL_MSG_CT_DELETE, 0, request.len(), |payload| payload.copy_from_slice(&request));
+                let subject = [flow.identity.as_slice(), attributes].concat();
+                let request = request(Some(Family::of(flow.original.source)), &subject);
+                batch.push(kind, 0, request.len(), |payload| payload.copy_from_slice(&request));
             }
             let mut failure = None;
-            self.socket.transact("delete conntrack", &mut batch, |_, answer| match answer {
+            self.socket.transact(operation, &mut batch, |_, answer| match answer {
                 // It ended by itself.
-                Err(refusal) if refusal.errno == libc::ENOENT => deleted -= 1,
+                Err(refusal) if refusal.errno == libc::ENOENT => done -= 1,
                 Err(refusal) => failure = Some(refusal),
                 Ok(_) => {}
             })?;
             if let Some(refusal) = failure {
-                return Err(refusal.error("delete conntrack", "flow"));
+                return Err(refusal.error(operation, "flow"));
             }
         }
-        Ok(deleted)
+        Ok(done)
     }
 
     /// Deletes every flow that has the address as source or destination, in either direction, and returns how many.

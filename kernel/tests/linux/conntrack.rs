@@ -72,3 +72,16 @@ fn many_flows_are_deleted() {
         assert_eq!(conntrack.flows(FlowFilter::default()).expect("list"), []);
     });
 }
+
+#[test]
+fn bits_of_the_mark_are_cleared_and_the_others_stay() {
+    isolated(|| {
+        insert("-p udp -s 10.0.0.1 -d 10.0.0.2 --sport 1000 --dport 53 --timeout 100 --mark 0x7fff4005");
+        insert("-p udp -s fd00::1 -d fd00::2 --sport 1001 --dport 53 --timeout 100 --mark 0x80010000");
+        let mut conntrack = Conntrack::open().expect("opens");
+        assert_eq!(conntrack.clear_mark(FlowFilter::default(), 0x7fff_0000).expect("changed"), 2);
+        let mut marks: Vec<_> = conntrack.flows(FlowFilter::default()).expect("list").iter().map(|f| f.mark).collect();
+        marks.sort_unstable();
+        assert_eq!(marks, [0x4005, 0x8000_0000]);
+    });
+}

@@ -167,7 +167,7 @@ fn exabgp(router: &Router, prefix: &str) -> Result<Seen> {
         let nlri = hops.filter_map(|(_, nlri)| nlri.as_array()).flatten();
         nlri.into_iter().any(|entry| entry.get("nlri").and_then(Value::as_str) == Some(prefix))
     };
-    let update = updates.filter(announces).last().context("never announced")?;
+    let update = updates.filter(announces).reduce(|_, later| later).context("never announced")?;
     let attributes = update.get("attribute").cloned().unwrap_or_default();
     let entries = |key: &str| attributes.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let number = |key: &str| attributes.get(key).and_then(as_u32);

@@ -75,7 +75,8 @@ fn clients(lab: &Lab) -> Result<()> {
 fn non_clients(lab: &Lab) -> Result<()> {
     let [reflecting, one, two, three] = nodes(lab, ["reflector", "one", "two", "three"])?;
     let tortie = reflector(&reflecting, &[(2, true), (3, false), (4, false)])?;
-    let (client, bird, frr) = (router(&one, Kind::Bird, 2)?, router(&two, Kind::Bird, 3)?, router(&three, Kind::Frr, 4)?);
+    let (client, bird, frr) =
+        (router(&one, Kind::Bird, 2)?, router(&two, Kind::Bird, 3)?, router(&three, Kind::Frr, 4)?);
     let client_prefix = "203.0.2.0/24";
     bird.wait_route(client_prefix, &[addresses(2).0], SOON)?;
     frr.wait_route(client_prefix, &[addresses(2).0], SOON)?;

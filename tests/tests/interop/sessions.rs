@@ -32,7 +32,9 @@ pub(super) fn labs() -> Vec<Test> {
     vec![
         test("routes_pass_between_bird_and_external_bird", &with(Kind::Bird), |lab| exchange(lab, Kind::Bird, OTHER)),
         test("routes_pass_between_bird_and_external_frr", &with(Kind::Frr), |lab| exchange(lab, Kind::Frr, OTHER)),
-        test("routes_pass_between_bird_and_external_gobgp", &with(Kind::GoBgp), |lab| exchange(lab, Kind::GoBgp, OTHER)),
+        test("routes_pass_between_bird_and_external_gobgp", &with(Kind::GoBgp), |lab| {
+            exchange(lab, Kind::GoBgp, OTHER)
+        }),
         test("routes_pass_between_bird_and_external_exabgp", &with(Kind::ExaBgp), |lab| {
             exchange(lab, Kind::ExaBgp, OTHER)
         }),
@@ -41,7 +43,9 @@ pub(super) fn labs() -> Vec<Test> {
         }),
         test("routes_pass_between_bird_and_internal_bird", &with(Kind::Bird), |lab| exchange(lab, Kind::Bird, TORTIE)),
         test("routes_pass_between_bird_and_internal_frr", &with(Kind::Frr), |lab| exchange(lab, Kind::Frr, TORTIE)),
-        test("routes_pass_between_bird_and_internal_gobgp", &with(Kind::GoBgp), |lab| exchange(lab, Kind::GoBgp, TORTIE)),
+        test("routes_pass_between_bird_and_internal_gobgp", &with(Kind::GoBgp), |lab| {
+            exchange(lab, Kind::GoBgp, TORTIE)
+        }),
         test("routes_pass_between_bird_and_internal_exabgp", &with(Kind::ExaBgp), |lab| {
             exchange(lab, Kind::ExaBgp, TORTIE)
         }),
@@ -182,9 +186,7 @@ fn refresh(lab: &Lab) -> Result<()> {
     three.other.wait_route(TAGGED, &[addresses(2).0], SOON)?;
     let before = updates_received(&three.bird)?;
     birdc(&three.bird, "reload in peer0")?;
-    wait_for("the table once more at BIRD", SOON, || {
-        Ok((updates_received(&three.bird)? >= before + 2).then_some(()))
-    })?;
+    wait_for("the table once more at BIRD", SOON, || Ok((updates_received(&three.bird)? >= before + 2).then_some(())))?;
     // FRR asks when its policy changes, and shows that what came is judged anew.
     let family = "address-family ipv4 unicast";
     let neighbor = addresses(2).0;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use engine::{
-    Action, ConnId, ConnectError, NextHopUpdate, OriginAttributes, PeerConfig, Reachability, Shutdown, Speaker,
+    Action, ConnId, ConnectError, Guards, NextHopUpdate, OriginAttributes, PeerConfig, Reachability, Shutdown, Speaker,
 };
 use proto::bgp::Event as EventMessage;
 use tokio::{
@@ -44,6 +44,8 @@ pub(crate) struct Driver {
     pub(crate) next_hops: NextHopsHandle,
     pub(crate) events: broadcast::Sender<EventMessage>,
     pub(crate) speaker: Option<Speaker>,
+    /// As the speaker was told.
+    pub(crate) guards: Option<Guards>,
     pub(crate) peers: HashMap<String, PeerConfig>,
     pub(crate) connections: HashMap<ConnId, Connection>,
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
@@ -231,10 +233,14 @@ impl Driver {
             }
             self.connections.clear();
             self.peers.clear();
+            self.guards = None;
             self.speaker = Some(Speaker::new(wanted.speaker, self.source.seed(), now));
         }
         let Some(speaker) = &mut self.speaker else { return };
-        speaker.set_guards(now, wanted.guards);
+        if self.guards.as_ref() != Some(&wanted.guards) {
+            speaker.set_guards(now, wanted.guards.clone());
+            self.guards = Some(wanted.guards);
+        }
         let gone: Vec<String> = self.peers.keys().filter(|name| !wanted.peers.contains_key(*name)).cloned().collect();
         for name in gone {
             speaker.remove_peer(now, &name);

@@ -121,6 +121,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         next_hops,
         events,
         speaker: None,
+        guards: None,
         peers: HashMap::new(),
         connections: HashMap::new(),
         dialing: HashMap::new(),

@@ -319,13 +319,15 @@ pub struct Guards {
     pub pools: Vec<Prefix>,
     /// Blocks of this node.
     pub own_blocks: Vec<Prefix>,
+    /// Blocks of the other nodes: announced whole, or in parts by whom they are lent to.
+    pub other_blocks: Vec<Prefix>,
     /// Addresses of this node: never a next hop, never learned as host prefixes.
     pub own_addresses: Vec<IpAddr>,
     /// Addresses of the other nodes: never learned as host prefixes.
     pub node_addresses: Vec<IpAddr>,
     /// Ranges of service addresses: between nodes only, and never installed.
     pub service_prefixes: Vec<Prefix>,
-    /// More specifics of our own blocks that are lent to another node, with the name of the peer that may announce them.
+    /// Addresses of a block that are lent to another node than its owner, with the name of that node.
     pub lent: BTreeMap<Prefix, String>,
 }
 

@@ -120,6 +120,8 @@ pub enum Refusal {
     Martian,
     /// One of our own blocks, or a part of one that is not lent to this peer.
     OwnBlock,
+    /// A part of another node's block that is not lent to whoever announces it.
+    InsideBlock,
     /// A node's address.
     NodeAddress,
     /// A node of the cluster may announce pools and services only.
@@ -138,7 +140,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every word, for metrics that start at zero.
-    pub const WORDS: [&'static str; 16] = [
+    pub const WORDS: [&'static str; 17] = [
         "LoopAsPath",
         "LoopOriginator",
         "LoopCluster",
@@ -148,6 +150,7 @@ impl Refusal {
         "NextHopUnresolved",
         "Martian",
         "OwnBlock",
+        "InsideBlock",
         "NodeAddress",
         "OutsidePools",
         "ServicePrefix",
@@ -170,13 +173,14 @@ impl Refusal {
             Self::NextHopUnresolved => 6,
             Self::Martian => 7,
             Self::OwnBlock => 8,
-            Self::NodeAddress => 9,
-            Self::OutsidePools => 10,
-            Self::ServicePrefix => 11,
-            Self::DefaultRoute => 12,
-            Self::NoImportPolicy => 13,
-            Self::ImportPolicy => 14,
-            Self::PrefixLimit => 15,
+            Self::InsideBlock => 9,
+            Self::NodeAddress => 10,
+            Self::OutsidePools => 11,
+            Self::ServicePrefix => 12,
+            Self::DefaultRoute => 13,
+            Self::NoImportPolicy => 14,
+            Self::ImportPolicy => 15,
+            Self::PrefixLimit => 16,
         }
     }
 

@@ -1,10 +1,10 @@
 //! What the import guards must know: pools, our blocks, everybody's addresses, and what of our blocks is lent.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use engine::{Guards, Prefix};
 use ipnetwork::IpNetwork;
-use resources::{AffinityState, IpamBlock};
+use resources::{AffinityState, BlockAffinity, IpamBlock};
 
 use super::Cluster;
 
@@ -13,24 +13,23 @@ const NODE_ATTRIBUTE: &str = "node";
 
 impl Cluster {
     pub(super) fn guards(&self) -> Guards {
-        let own_blocks: Vec<IpNetwork> = self
+        let (own, other): (Vec<_>, Vec<_>) = self
             .affinities
             .values()
-            .filter(|a| a.spec.node == self.node_name && !a.spec.deleted && a.spec.state == AffinityState::Confirmed)
-            .map(|a| a.spec.cidr.network())
-            .collect();
+            .filter(|a| !a.spec.deleted && a.spec.state == AffinityState::Confirmed)
+            .partition(|a| a.spec.node == self.node_name);
+        let prefixes =
+            |affinities: Vec<&BlockAffinity>| affinities.iter().map(|a| Prefix::from(a.spec.cidr.network())).collect();
+        let (own_node, other_nodes): (Vec<_>, Vec<_>) =
+            self.nodes.iter().partition(|(name, _)| **name == self.node_name);
         Guards {
             pools: self.pools.values().map(|pool| Prefix::from(pool.spec.cidr.network())).collect(),
-            lent: self.lent(&own_blocks),
-            own_blocks: own_blocks.into_iter().map(Prefix::from).collect(),
-            own_addresses: self.nodes.get(&self.node_name).map(addresses).unwrap_or_default(),
-            node_addresses: self
-                .nodes
-                .iter()
-                .filter(|(name, _)| **name != self.node_name)
-                .flat_map(|(_, n)| addresses(n))
-                .collect(),
+            own_blocks: prefixes(own),
+            other_blocks: prefixes(other),
+            own_addresses: own_node.iter().flat_map(|(_, node)| addresses(node)).collect(),
+            node_addresses: other_nodes.iter().flat_map(|(_, node)| addresses(node)).collect(),
             service_prefixes: self.service_prefixes(),
+            lent: self.lent.values().flatten().cloned().collect(),
         }
     }
 
@@ -43,16 +42,6 @@ impl Cluster {
             .map(|block| Prefix::from(block.cidr.network()))
             .collect()
     }
-
-    /// Addresses of our blocks that another node's pod has, with that node's name.
-    fn lent(&self, own_blocks: &[IpNetwork]) -> BTreeMap<Prefix, String> {
-        self.blocks
-            .values()
-            .filter(|block| own_blocks.contains(&block.spec.cidr.network()))
-            .flat_map(|block| allocations(block).filter(|(_, node)| *node != self.node_name))
-            .map(|(address, node)| (Prefix::from(IpNetwork::from(address)), node.to_owned()))
-            .collect()
-    }
 }
 
 fn addresses(node: &resources::Node) -> Vec<IpAddr> {
@@ -61,13 +50,16 @@ fn addresses(node: &resources::Node) -> Vec<IpAddr> {
     annotated.chain(node.addresses()).collect()
 }
 
-/// Addresses in use in a block, with the node that uses each.
-fn allocations(block: &IpamBlock) -> impl Iterator<Item = (IpAddr, &str)> {
+/// Addresses of a block that a pod of another node than the block's has, with that node's name.
+pub(super) fn lent(block: &IpamBlock) -> Vec<(Prefix, String)> {
+    let owner = block.spec.affinity.as_deref().and_then(|affinity| affinity.strip_prefix("host:"));
     let base = block.spec.cidr.network().network();
-    block.spec.allocations.iter().enumerate().filter_map(move |(ordinal, attribute)| {
+    let borrowed = block.spec.allocations.iter().enumerate().filter_map(|(ordinal, attribute)| {
         let node = block.spec.attributes.get((*attribute)?)?.secondary.get(NODE_ATTRIBUTE)?;
-        Some((nth(base, ordinal)?, node.as_str()))
-    })
+        let address = nth(base, ordinal).filter(|_| owner != Some(node.as_str()))?;
+        Some((Prefix::from(IpNetwork::from(address)), node.clone()))
+    });
+    borrowed.collect()
 }
 
 fn nth(base: IpAddr, ordinal: usize) -> Option<IpAddr> {

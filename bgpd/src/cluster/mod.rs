@@ -9,10 +9,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use engine::{Guards, PeerConfig, PerFamily};
-use resources::{
-    BgpConfiguration, BgpPeer, BlockAffinity, IpPool, IpamBlock, Key, Kind, Node, Resource, node::NodeBgp,
-};
+use engine::{Guards, PeerConfig, PerFamily, Prefix};
+use resources::{BgpConfiguration, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, node::NodeBgp};
 
 /// The kinds that matter here.
 pub(crate) const KINDS: [Kind; 6] =
@@ -55,7 +53,8 @@ pub(crate) struct Cluster {
     peers: BTreeMap<String, BgpPeer>,
     pools: BTreeMap<String, IpPool>,
     affinities: BTreeMap<String, BlockAffinity>,
-    blocks: BTreeMap<String, IpamBlock>,
+    /// What each block lends to others.
+    lent: BTreeMap<String, Vec<(Prefix, String)>>,
 }
 
 impl Cluster {
@@ -73,7 +72,7 @@ impl Cluster {
             Resource::BgpPeer(object) => drop(self.peers.insert(name, *object)),
             Resource::IpPool(object) => drop(self.pools.insert(name, *object)),
             Resource::BlockAffinity(object) => drop(self.affinities.insert(name, *object)),
-            Resource::IpamBlock(object) => drop(self.blocks.insert(name, *object)),
+            Resource::IpamBlock(object) => drop(self.lent.insert(name, guards::lent(&object))),
             _ => {}
         }
     }
@@ -86,7 +85,7 @@ impl Cluster {
             Kind::BgpPeer => drop(self.peers.remove(&key.name)),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
-            Kind::IpamBlock => drop(self.blocks.remove(&key.name)),
+            Kind::IpamBlock => drop(self.lent.remove(&key.name)),
             _ => {}
         }
     }

@@ -29,6 +29,14 @@ impl Ranges {
         ranges
     }
 
+    /// Whether the prefix is a part of one of these, and not one of them.
+    fn contain_part(&self, prefix: Prefix) -> bool {
+        match prefix {
+            Prefix::V4(prefix) => self.v4.get_lpm(&prefix).is_some_and(|range| range != prefix),
+            Prefix::V6(prefix) => self.v6.get_lpm(&prefix).is_some_and(|range| range != prefix),
+        }
+    }
+
     fn cover(&self, prefix: Prefix) -> bool {
         // A speaker that is not part of a cluster has none, and this is asked of every prefix.
         self.any
@@ -44,6 +52,7 @@ impl Ranges {
 pub(crate) struct CompiledGuards {
     pools: Ranges,
     own_blocks: Ranges,
+    other_blocks: Ranges,
     services: Ranges,
     own_addresses: BTreeSet<IpAddr>,
     node_addresses: BTreeSet<IpAddr>,
@@ -55,6 +64,7 @@ impl CompiledGuards {
         Self {
             pools: Ranges::new(&guards.pools),
             own_blocks: Ranges::new(&guards.own_blocks),
+            other_blocks: Ranges::new(&guards.other_blocks),
             services: Ranges::new(&guards.service_prefixes),
             own_addresses: guards.own_addresses.into_iter().collect(),
             node_addresses: guards.node_addresses.into_iter().collect(),
@@ -79,6 +89,9 @@ impl CompiledGuards {
         if self.own_blocks.cover(prefix) && self.lent.get(&prefix).is_none_or(|borrower| borrower != peer) {
             return Some(Refusal::OwnBlock);
         }
+        if self.other_blocks.contain_part(prefix) && !self.is_lent(prefix, kind, peer) {
+            return Some(Refusal::InsideBlock);
+        }
         let service = self.services.cover(prefix);
         match kind {
             PeerKind::Mesh | PeerKind::Client => {
@@ -87,6 +100,15 @@ impl CompiledGuards {
             PeerKind::Reflector => None,
             PeerKind::Workload if !service && !self.pools.cover(prefix) => Some(Refusal::OutsidePools),
             PeerKind::External | PeerKind::Static | PeerKind::Workload => service.then_some(Refusal::ServicePrefix),
+        }
+    }
+
+    /// Whether a part of a block is lent to the peer, or to somebody whose routes the peer passes on.
+    fn is_lent(&self, prefix: Prefix, kind: PeerKind, peer: &str) -> bool {
+        let borrower = self.lent.get(&prefix);
+        match kind {
+            PeerKind::Mesh | PeerKind::Client => borrower.is_some_and(|borrower| borrower == peer),
+            PeerKind::Reflector | PeerKind::External | PeerKind::Workload | PeerKind::Static => borrower.is_some(),
         }
     }
 
@@ -117,10 +139,11 @@ mod tests {
         CompiledGuards::new(Guards {
             pools: prefixes(&["10.65.0.0/16", "fd00:65::/48"]),
             own_blocks: prefixes(&["10.65.1.0/26"]),
+            other_blocks: prefixes(&["10.65.2.0/26"]),
             own_addresses: vec!["192.0.2.11".parse().unwrap()],
             node_addresses: vec!["192.0.2.12".parse().unwrap()],
             service_prefixes: prefixes(&["10.96.0.0/12"]),
-            lent: BTreeMap::from([("10.65.1.9/32".parse().unwrap(), "node-b".to_owned())]),
+            lent: ["10.65.1.9/32", "10.65.2.9/32"].map(|it| (it.parse().unwrap(), "node-b".to_owned())).into(),
         })
     }
 
@@ -135,6 +158,19 @@ mod tests {
         assert_eq!(judge(&guards, "10.65.1.9/32", PeerKind::Mesh, "node-b"), None);
         assert_eq!(judge(&guards, "10.65.1.9/32", PeerKind::Mesh, "node-c"), Some(Refusal::OwnBlock));
         assert_eq!(judge(&guards, "10.65.1.0/25", PeerKind::Mesh, "node-b"), None);
+    }
+
+    #[test]
+    fn a_part_of_another_nodes_block_comes_from_its_borrower_or_by_way_of_a_router() {
+        let guards = guards();
+        for kind in [PeerKind::Mesh, PeerKind::External, PeerKind::Reflector] {
+            assert_eq!(judge(&guards, "10.65.2.8/32", kind, "node-b"), Some(Refusal::InsideBlock));
+            assert_eq!(judge(&guards, "10.65.2.0/27", kind, "node-b"), Some(Refusal::InsideBlock));
+            assert_eq!(judge(&guards, "10.65.2.0/26", kind, "node-b"), None, "the block itself");
+            assert_eq!(judge(&guards, "10.65.2.9/32", kind, "node-b"), None, "what is lent");
+        }
+        assert_eq!(judge(&guards, "10.65.2.9/32", PeerKind::Mesh, "node-c"), Some(Refusal::InsideBlock));
+        assert_eq!(judge(&guards, "10.65.2.9/32", PeerKind::External, "tor"), None);
     }
 
     #[test]

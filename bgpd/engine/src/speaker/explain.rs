@@ -209,7 +209,11 @@ fn told<'t, P: NetPrefix>(
     peer: PeerId,
 ) -> Result<&'t Sent, Withheld> {
     let group = family.group_of(peer).ok_or(Withheld::NotEstablished)?;
-    group.told(peer, id, entry.best.as_ref().map(|best| best.source))
+    let best = entry.best.as_ref().map(|best| best.source);
+    if best == Some(peer) {
+        return Err(Withheld::FromThisPeer);
+    }
+    group.told(peer, id, best)
 }
 
 fn is_best<P: NetPrefix>(entry: &Entry<P>, path: &Path) -> bool {

@@ -85,7 +85,8 @@ impl Speaker {
             None => found.next(),
         }?;
         let fits = peer.config.local_address.is_none_or(|it| it == local);
-        let damped = peer.pause.is_some_and(|it| it.damped);
+        // A peer that restarts gracefully comes back once, and every second of ours is one of its restart time.
+        let damped = peer.pause.is_some_and(|it| it.damped) && !peer.retention.is_active();
         (fits && !damped && peer.standing == Standing::Running).then_some(peer.id)
     }
 

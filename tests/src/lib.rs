@@ -1,6 +1,8 @@
 //! How labs run: each is a function over a fresh [`Lab`], all labs of a file in namespaces of their own.
 
+pub mod bench;
 pub mod cluster;
+pub mod fuzz;
 pub mod seen;
 pub mod speakers;
 

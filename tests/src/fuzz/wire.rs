@@ -9,7 +9,7 @@ use engine::wire::{
 };
 
 /// A stream of messages: framing makes progress, never beyond what is there, and every message decodes or is refused.
-pub fn stream(octets: &[u8]) {
+pub(super) fn stream(octets: &[u8]) {
     for max_length in [MAX_LENGTH, MAX_EXTENDED_LENGTH] {
         let mut rest = octets;
         while let Ok(Some(raw)) = frame(rest, max_length) {
@@ -22,7 +22,7 @@ pub fn stream(octets: &[u8]) {
 }
 
 /// The body of an OPEN: what was accepted is read back as the same, but for capabilities that were dropped.
-pub fn open(octets: &[u8]) {
+pub(super) fn open(octets: &[u8]) {
     let Ok(mut open) = decode_open(octets) else { return };
     open.capabilities.malformed.clear();
     let encoded = encode_open(&open);
@@ -40,7 +40,7 @@ pub fn open(octets: &[u8]) {
 }
 
 /// The body of a NOTIFICATION: any is accepted, shown, and read back as the same.
-pub fn notification(octets: &[u8]) {
+pub(super) fn notification(octets: &[u8]) {
     let notification = decode_notification(octets);
     assert!(!notification.to_string().is_empty());
     let _ = (notification.communication(), notification.inner());
@@ -51,7 +51,7 @@ pub fn notification(octets: &[u8]) {
 }
 
 /// The body of a ROUTE-REFRESH: what was accepted is read back with the same family and subtype.
-pub fn route_refresh(octets: &[u8]) {
+pub(super) fn route_refresh(octets: &[u8]) {
     let Ok(refresh) = decode_route_refresh(octets) else { return };
     let again = decode_route_refresh(&encode_route_refresh(&refresh)[HEADER_LENGTH..]);
     let again = again.unwrap_or_else(|refusal| unreachable!("our own ROUTE-REFRESH is refused: {refusal}"));
@@ -60,7 +60,7 @@ pub fn route_refresh(octets: &[u8]) {
 
 /// The body of an UPDATE behind one octet that picks what the session negotiated: what was accepted, packed and read back
 /// on a session of the same kind, is the same.
-pub fn update(octets: &[u8]) {
+pub(super) fn update(octets: &[u8]) {
     let Some((picked, body)) = octets.split_first() else { return };
     let bit = |position: u8| picked & 1 << position != 0;
     let context = UpdateContext {

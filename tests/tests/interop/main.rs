@@ -1,8 +1,12 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
+mod cluster;
+mod guards;
 mod reflection;
 mod sessions;
+mod status;
 
 fn main() {
-    tests::main([sessions::labs(), reflection::labs()].into_iter().flatten().collect())
+    let labs = [sessions::labs(), reflection::labs(), cluster::labs(), guards::labs(), status::labs()];
+    tests::main(labs.into_iter().flatten().collect())
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use engine::{
-    Action, ConnId, Family, ImportPolicy, Instant, PeerConfig, PeerKind, RemoteAs, SessionState, Speaker, SpeakerConfig,
+    Action, ConnId, Family, ImportPolicy, Instant, PeerConfig, PeerKind, RemoteAs, SessionState, Speaker,
+    SpeakerConfig,
     wire::{Capabilities, OpenMessage, encode_open, keepalive},
 };
 

@@ -24,7 +24,11 @@ pub(super) fn labs() -> Vec<Test> {
 
 fn hijack(lab: &Lab) -> Result<()> {
     let three = three(lab)?;
-    let mut tor = tor(&three.cluster, |config| config)?;
+    // It peers with node a alone: to the others what it announces is a route like any other.
+    let mut tor = tor(&three.cluster, |mut config| {
+        config.peers.truncate(1);
+        config
+    })?;
     let (a, b) = (&three.workers[0], &three.workers[1]);
     status(a).wait_kernel("203.0.113.0/24", &[addresses(1).0])?;
     let own = blocks(a)?;
@@ -80,11 +84,9 @@ fn mesh_peer(lab: &Lab) -> Result<()> {
     rogue.wait_established(addresses(11).0, SOON)?;
     // What it may announce: a block of a pool.
     status(a).wait_kernel("10.65.200.0/26", &[addresses(20).0])?;
-    for (prefix, reason) in [
-        ("0.0.0.0/0", "DefaultRoute"),
-        ("198.51.100.0/24", "OutsidePools"),
-        ("192.0.2.12/32", "NodeAddress"),
-    ] {
+    for (prefix, reason) in
+        [("0.0.0.0/0", "DefaultRoute"), ("198.51.100.0/24", "OutsidePools"), ("192.0.2.12/32", "NodeAddress")]
+    {
         status(a).wait_why(prefix, "rogue", reason)?;
     }
     let kernel = a.node().kernel_routes("bgp")?;

@@ -18,7 +18,7 @@ quickstart)
     esac
     ;;
 test)
-    needs="$needs bird:bird2 /usr/lib/frr/bgpd:frr gobgpd:gobgpd gobgp:gobgpd exabgp:exabgp bgpctl:openbgpd"
+    needs="$needs conntrack:conntrack kill:procps bird:bird2 /usr/lib/frr/bgpd:frr gobgpd:gobgpd gobgp:gobgpd exabgp:exabgp bgpctl:openbgpd"
     ;;
 bench)
     needs="$needs bird:bird2 /usr/lib/frr/bgpd:frr /usr/lib/cni/ptp:containernetworking-plugins"

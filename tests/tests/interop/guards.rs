@@ -24,11 +24,7 @@ pub(super) fn labs() -> Vec<Test> {
 
 fn hijack(lab: &Lab) -> Result<()> {
     let three = three(lab)?;
-    // It peers with node a alone: to the others what it announces is a route like any other.
-    let mut tor = tor(&three.cluster, |mut config| {
-        config.peers.truncate(1);
-        config
-    })?;
+    let mut tor = tor(&three.cluster, |config| config)?;
     let (a, b) = (&three.workers[0], &three.workers[1]);
     status(a).wait_kernel("203.0.113.0/24", &[addresses(1).0])?;
     let own = blocks(a)?;
@@ -54,6 +50,11 @@ fn hijack(lab: &Lab) -> Result<()> {
         tor.announce(&prefix)?;
         status(a).wait_why(&prefix, "tor", reason).with_context(|| prefix.clone())?;
     }
+    // Node b knows whose block it is: parts of it are refused, the whole loses against its owner's word.
+    status(b).wait_why(&format!("{network}/27"), "tor", "InsideBlock")?;
+    status(b).wait_why(&format!("{pod}/32"), "tor", "InsideBlock")?;
+    status(b).wait_why(&format!("{network_v6}/124"), "tor", "InsideBlock")?;
+    status(b).wait_why(&block, "tor", "LocalPref")?;
     let after = a.node().kernel_routes("bgp")?;
     ensure!(before == after, "the kernel has changed: {before:?} {after:?}");
     ensure!(pods_before == a.pod_routes()?, "pod routes have changed");

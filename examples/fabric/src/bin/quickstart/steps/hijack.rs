@@ -25,7 +25,7 @@ fn announced(rack: &mut Rack, report: &mut Report) -> Result<()> {
     let everybody: Vec<_> = NODES.iter().map(|(name, _)| *name).collect();
     steal(rack, report, "192.0.2.12/32", &everybody)?;
     let pod = format!("{}/32", rack.pod("web-1")?.ipv4()?);
-    steal(rack, report, &pod, &["node-b"])?;
+    steal(rack, report, &pod, &everybody)?;
     none_lost(report, "front → web-1 meanwhile", stream.stop()?)
 }
 

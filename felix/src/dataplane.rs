@@ -43,7 +43,7 @@ pub(crate) struct Dataplane {
     netlink: Netlink,
     /// Our routes in the kernel; `None` when they must be listed first.
     routes: Option<BTreeMap<IpNetwork, Route>>,
-    /// Interface numbers by name; `None` when they must be listed first.
+    /// Numbers of the interfaces that are up, by name; `None` when they must be listed first.
     links: Option<BTreeMap<String, u32>>,
 }
 
@@ -182,8 +182,10 @@ impl Dataplane {
         Ok(routes.into_iter().map(|route| (route.destination, route.canonical())).collect())
     }
 
+    /// Those that are up: the kernel takes no route over another.
     async fn list_links(&self) -> Result<BTreeMap<String, u32>, kernel::Error> {
-        Ok(self.netlink.links().await?.into_iter().map(|link| (link.name, link.index)).collect())
+        let links = self.netlink.links().await?.into_iter().filter(|link| link.up);
+        Ok(links.map(|link| (link.name, link.index)).collect())
     }
 
     /// A pod's interface is there.

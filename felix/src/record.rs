@@ -59,6 +59,11 @@ pub(crate) struct Error {
     source: io::Error,
 }
 
+/// Extension of a record.
+const RECORD: &str = "json";
+/// Extension of a record that is being written.
+const TEMPORARY: &str = "new";
+
 /// The folder of records.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
@@ -76,7 +81,7 @@ impl Records {
         Ok(Self { folder })
     }
 
-    /// All records. A file that is no record (torn by a crash of the machine, or not ours) is left out and logged.
+    /// All records, and what was only half written is removed. A file that is no record (torn by a crash of the machine, or not ours) is left out and logged.
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -85,7 +90,11 @@ impl Records {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.extension().is_none_or(|e| e != "json") {
+            if path.extension().is_some_and(|extension| extension == TEMPORARY) {
+                fs::remove_file(&path).map_err(|source| Error { path, source })?;
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != RECORD) {
                 continue;
             }
             match fs::read(&path).map(|bytes| serde_json::from_slice(&bytes)) {
@@ -104,7 +113,7 @@ impl Records {
     /// When it cannot be written.
     pub(crate) fn put(&self, record: &Record) -> Result<(), Error> {
         let path = self.path(&record.container_id, &record.if_name);
-        let temporary = path.with_extension("new");
+        let temporary = path.with_extension(TEMPORARY);
         let write = || -> io::Result<()> {
             fs::write(&temporary, serde_json::to_vec(record)?)?;
             fs::rename(&temporary, &path)
@@ -134,7 +143,7 @@ impl Records {
                 })
                 .collect()
         };
-        self.folder.join(format!("{}_{}.json", safe(container_id), safe(if_name)))
+        self.folder.join(format!("{}_{}.{RECORD}", safe(container_id), safe(if_name)))
     }
 }
 
@@ -187,5 +196,15 @@ mod tests {
         records.put(&record("c1")).unwrap();
         fs::write(folder.path().join("endpoints/x.json"), "{\"containerId\":").unwrap();
         assert_eq!(records.load().unwrap(), vec![record("c1")]);
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::open(folder.path()).unwrap();
+        records.put(&record("c1")).unwrap();
+        fs::rename(records.path("c1", "eth0"), records.path("c1", "eth0").with_extension(TEMPORARY)).unwrap();
+        assert_eq!(records.load().unwrap(), vec![]);
+        assert_eq!(fs::read_dir(&records.folder).unwrap().count(), 0);
     }
 }

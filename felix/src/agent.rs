@@ -14,7 +14,13 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{dataplane::Dataplane, inventory::Inventory, metrics::Metrics, origin::Origins, published::Published};
+use crate::{
+    dataplane::{Dataplane, NFTABLES},
+    inventory::Inventory,
+    metrics::Metrics,
+    origin::Origins,
+    published::Published,
+};
 
 /// What the loop is told.
 #[derive(Debug)]
@@ -57,7 +63,12 @@ pub(crate) struct Agent {
     generation: u16,
     retry: Option<Instant>,
     backoff: Duration,
+    /// The rules of the last revision are in the kernel, whatever became of its routes.
+    policed: bool,
+    /// Wait for rules.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Wait for rules and routes.
+    waiting_for_routes: Vec<oneshot::Sender<()>>,
     published: Published,
 }
 
@@ -85,7 +96,9 @@ impl Agent {
             generation: 0,
             retry: None,
             backoff: RETRY_FIRST,
+            policed: false,
             waiting: Vec::new(),
+            waiting_for_routes: Vec::new(),
             published: Published::default(),
         }
     }
@@ -131,7 +144,7 @@ impl Agent {
             Command::LinkReady(name, index, done) => {
                 self.dataplane.link_came(name, index);
                 self.dirty = true;
-                self.waiting.push(done);
+                self.waiting_for_routes.push(done);
             }
             Command::Detach(id, interface, done) => {
                 self.graph.on_update(calc::Update::EndpointGone(id));
@@ -185,11 +198,11 @@ impl Agent {
         {
             self.apply(&desired).await;
         }
+        if self.in_sync && !self.dirty && self.policed {
+            answer(&mut self.waiting);
+        }
         if self.in_sync && !self.dirty && self.retry.is_none() {
-            for done in self.waiting.drain(..) {
-                // Whoever waited may have given up.
-                let _ = done.send(());
-            }
+            answer(&mut self.waiting_for_routes);
         }
         self.outlets.published.send_replace(self.published.clone());
     }
@@ -201,28 +214,42 @@ impl Agent {
         self.outlets.metrics.applied(self.published.last_apply, &unapplied);
         self.published.desired = Some(desired.clone());
         self.published.routes = self.dataplane.route_count();
-        if unapplied.is_empty() {
-            self.dirty = false;
-            self.retry = None;
-            self.backoff = RETRY_FIRST;
+        self.dirty = false;
+        // A route that the kernel refuses must not keep everything else from going on.
+        self.policed = unapplied.iter().all(|failure| failure.part != NFTABLES);
+        if self.policed {
             self.published.kernel_revision = desired.revision;
             self.published.in_sync = true;
-            let origins = Arc::new(desired.origins.clone());
-            self.outlets.origins.send_if_modified(|current| {
-                let changed = current.as_ref() != Some(&origins);
-                if changed {
-                    *current = Some(origins);
-                }
-                changed
-            });
+            self.publish_origins(desired);
+        }
+        if unapplied.is_empty() {
+            self.retry = None;
+            self.backoff = RETRY_FIRST;
         } else {
             for failure in &unapplied {
                 tracing::error!(part = failure.part, "{}; trying again", failure.detail);
             }
-            self.dirty = false;
             self.retry = Some(Instant::now() + self.backoff);
             self.backoff = (self.backoff * 2).min(RETRY_MOST);
         }
         self.published.unapplied = unapplied;
+    }
+
+    fn publish_origins(&self, desired: &Desired) {
+        let origins = Arc::new(desired.origins.clone());
+        self.outlets.origins.send_if_modified(|current| {
+            let changed = current.as_ref() != Some(&origins);
+            if changed {
+                *current = Some(origins);
+            }
+            changed
+        });
+    }
+}
+
+fn answer(waiting: &mut Vec<oneshot::Sender<()>>) {
+    for done in waiting.drain(..) {
+        // Whoever waited may have given up.
+        let _ = done.send(());
     }
 }

@@ -21,10 +21,15 @@ const GENERATION_BITS: u32 = 0x7fff_0000;
 /// How often a transaction is computed anew because somebody else changed a ruleset meanwhile.
 const ATTEMPTS: u32 = 8;
 
+/// The part that rules are.
+pub(crate) const NFTABLES: &str = "nftables";
+/// The part that routes are.
+const ROUTES: &str = "routes";
+
 /// Something that should be in the kernel and is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unapplied {
-    /// `nftables` or `routes`.
+    /// [`NFTABLES`] or [`ROUTES`].
     pub(crate) part: &'static str,
     /// What the kernel said.
     pub(crate) detail: String,
@@ -82,15 +87,15 @@ impl Dataplane {
     pub(crate) async fn apply(&mut self, desired: &Desired) -> Vec<Unapplied> {
         let mut unapplied = Vec::new();
         if let Err(detail) = self.begin_generation(desired.generation) {
-            unapplied.push(Unapplied { part: "nftables", detail });
+            unapplied.push(Unapplied { part: NFTABLES, detail });
             return unapplied;
         }
         if let Err(detail) = self.apply_ruleset(&desired.ruleset) {
-            unapplied.push(Unapplied { part: "nftables", detail });
+            unapplied.push(Unapplied { part: NFTABLES, detail });
             return unapplied;
         }
         if let Err(detail) = self.apply_routes(&desired.routes).await {
-            unapplied.push(Unapplied { part: "routes", detail });
+            unapplied.push(Unapplied { part: ROUTES, detail });
         }
         unapplied
     }

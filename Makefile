@@ -32,7 +32,7 @@ test:
 	$(LIMIT) 1m $(CARGO) fmt --all --check
 	$(LIMIT) 15m $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) release
-	$(LIMIT) 25m $(CARGO) test --workspace --locked
+	$(LIMIT) 40m $(CARGO) test --workspace --locked
 
 bench:
 	scripts/setup.sh bench

@@ -128,16 +128,21 @@ impl Dataplane {
 
     fn apply_ruleset(&mut self, desired: &Ruleset) -> Result<(), String> {
         for _ in 0..ATTEMPTS {
+            let before = self.tables.generation().map_err(|error| error.to_string())?;
             let actual = match self.ruleset.take() {
-                Some(actual) => actual,
-                None => self.tables.list().map_err(|error| error.to_string())?,
+                Some(actual) if before == self.generation => actual,
+                _ => self.tables.list().map_err(|error| error.to_string())?,
             };
             let changes = nft::diff(&actual, desired);
             match self.commit(&changes)? {
                 Commit::Done => {
-                    self.ruleset = Some(desired.clone());
-                    self.generation = self.tables.generation().map_err(|error| error.to_string())?;
-                    return Ok(());
+                    let after = self.tables.generation().map_err(|error| error.to_string())?;
+                    // Any other number means that somebody else committed since, perhaps to our table.
+                    if after == before.wrapping_add(u32::from(!changes.is_empty())) {
+                        self.ruleset = Some(desired.clone());
+                        self.generation = after;
+                        return Ok(());
+                    }
                 }
                 Commit::Stale => {}
                 Commit::Refused(refused) => return Err(sentence(&refused, &changes)),

@@ -1,5 +1,6 @@
 # make quickstart   watch tortie work: a top-of-rack router and three nodes in namespaces of this machine
 # make test         everything that CI runs
+# make crash        200 operations with kill -9 at random moments
 # make bench        how tortie compares with others on this machine
 # make fuzz         fuzz targets and property tests, much longer (CASES=…)
 # make deny         cargo-deny: licences, bans, sources; make advisories: the advisory database (needs the network)
@@ -17,7 +18,7 @@ BINARIES := --bin bgpd --bin felix --bin tortie --bin quickstart
 
 export TORTIE_BIN := $(TARGET)/release
 
-.PHONY: quickstart test bench fuzz deny advisories release
+.PHONY: quickstart test crash bench fuzz deny advisories release
 
 quickstart:
 	@scripts/setup.sh quickstart $(ARGS)
@@ -33,6 +34,9 @@ test:
 	$(LIMIT) 15m $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) release
 	$(LIMIT) 40m $(CARGO) test --workspace --locked
+
+crash: release
+	$(LIMIT) 10m $(CARGO) test --locked -p tests --test crash
 
 bench:
 	scripts/setup.sh bench

@@ -83,12 +83,17 @@ impl Error {
     }
 }
 
-/// Whether the same call may succeed later.
+/// Whether the same call may succeed later. `Unknown` is what a connection that breaks off is: felix died half way.
 fn is_passing(code: tonic::Code) -> bool {
     use tonic::Code;
     matches!(
         code,
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Cancelled
+            | Code::Unknown
     )
 }
 
@@ -114,6 +119,7 @@ mod tests {
     #[test]
     fn a_felix_that_may_be_back_soon_is_try_again_later() {
         assert_eq!(call(tonic::Code::Unavailable).code(false), 11);
+        assert_eq!(call(tonic::Code::Unknown).code(false), 11);
         assert_eq!(Error::Deadline { verb: "DEL", seconds: 1 }.code(false), 11);
     }
 

@@ -18,7 +18,7 @@ use tests::cluster::{Cluster, SOON, Worker};
 
 use crate::{
     dice::Dice,
-    plugin::{Crash, Victim, invoke, is_settled},
+    plugin::{Crash, Failure, Victim, invoke, is_settled},
 };
 
 /// Pods that come and go on a node.
@@ -137,6 +137,7 @@ impl<'a> Actor<'a> {
 
     /// ADD, again and again until it succeeds, or is given up.
     fn wire(&mut self, index: usize) -> Result<()> {
+        let mut refused = true;
         for attempt in 0..3 {
             let crash = Crash::perhaps(&mut self.dice, if attempt == 0 { 45 } else { 10 });
             let Some(container) = self.containers.get_mut(index) else { return Ok(()) };
@@ -151,9 +152,14 @@ impl<'a> Actor<'a> {
                 return self.try_at_once(&inside, may).with_context(|| format!("right after the ADD of {id}"));
             }
             self.say(format!("ADD {id} {crash:?}: {outcome:?}"));
+            refused &= outcome != Err(Failure::Killed);
             if self.dice.percent(30) {
                 break;
             }
+        }
+        // What was refused each time has left nothing: the runtime need not come back to it.
+        if refused && self.dice.percent(50) {
+            self.containers.remove(index);
         }
         Ok(())
     }

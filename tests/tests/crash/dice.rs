@@ -24,9 +24,10 @@ impl Dice {
         self.below(100) < percent
     }
 
-    /// A moment within the time that a verb takes.
+    /// A moment within the time that a verb takes, on whatever machine and however well compiled.
     pub(crate) fn moment(&mut self) -> Duration {
-        Duration::from_micros(self.next() % 60_000)
+        let within = [3_000, 12_000, 60_000].get(self.below(3)).copied().unwrap_or(60_000);
+        Duration::from_micros(self.next() % within)
     }
 
     /// One of them.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use fabric::cni::Attachment;
 use serde_json::Value;
 use tests::cluster::Worker;
@@ -45,6 +45,15 @@ impl Crash {
     }
 }
 
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The plugin was killed.
+    Killed,
+    /// It said so.
+    Refused(String),
+}
+
 /// Whether bgpd is over its last restart. One that is killed within it takes its routes along, as RFC 4724 §4.2 wants it:
 /// what is stale from an earlier restart is deleted.
 pub(crate) fn is_settled(worker: &Worker) -> bool {
@@ -55,13 +64,13 @@ pub(crate) fn is_settled(worker: &Worker) -> bool {
     !peers.is_empty() && peers.iter().all(is_back)
 }
 
-/// Executes a verb. The inner error is the plugin's refusal, or its death.
+/// Executes a verb.
 pub(crate) fn invoke(
     worker: &mut Worker,
     verb: &str,
     attachment: &Attachment,
     crash: Option<Crash>,
-) -> Result<Result<Value, String>> {
+) -> Result<Result<Value, Failure>> {
     let (mut command, config) = worker.network.command(verb, attachment)?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = worker.node().inside(|| command.spawn().context("executing the plugin"))?;
@@ -90,8 +99,13 @@ pub(crate) fn invoke(
     let mut text = String::new();
     let mut output = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
     output.read_to_string(&mut text).context("reading the result")?;
+    if status.code().is_none() {
+        return Ok(Err(Failure::Killed));
+    }
     if !status.success() {
-        return Ok(Err(format!("{status} {}", text.trim())));
+        // Whoever died, nothing worse than "try again later" may come of it.
+        ensure!(text.contains("\"code\":11,"), "{verb} of {}: {text}", attachment.container_id);
+        return Ok(Err(Failure::Refused(text.trim().to_owned())));
     }
     Ok(Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? }))
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -159,7 +159,8 @@ pub(crate) fn restored(lab: &Lab) -> Result<()> {
     nft("add rule inet firewall input tcp dport 22 counter accept")?;
     let foreign = nft("list table inet firewall")?;
     let before = worker.ruleset()?;
-    let marks = nft("list chain inet tortie forward")?;
+    // The rules of generations, whichever it is by now, are no part of what is compared.
+    let marks = || Ok::<_, anyhow::Error>(nft("list chain inet tortie forward")?.matches("ct mark").count());
     for harm in [
         "delete table inet tortie",
         "flush table inet tortie",
@@ -168,18 +169,28 @@ pub(crate) fn restored(lab: &Lab) -> Result<()> {
         "flush set inet tortie spoof4",
         "add table ip other",
     ] {
-        nft(harm)?;
-        let start = Instant::now();
-        let whole =
-            || Ok(nft("list chain inet tortie forward").is_ok_and(|now| now == marks) && worker.ruleset()? == before);
-        if harm == "add table ip other" {
-            nft("delete table ip other")?;
+        let whole = || Ok(marks().is_ok_and(|marks| marks > 3) && worker.ruleset()? == before);
+        // A machine that is busy with something else may take its time once.
+        let mut took = Vec::new();
+        while took.iter().all(|took| *took > Duration::from_secs(1)) {
+            ensure!(took.len() < 3, "{harm}: back after {took:?}");
+            nft(harm)?;
+            if harm == "add table ip other" {
+                nft("delete table ip other")?;
+            }
+            took.push(wait_until(&format!("the table after {harm:?}"), SOON, whole)?);
         }
-        wait_until(&format!("the table after {harm:?}"), SOON, whole)?;
-        // Looking takes time as well.
-        ensure!(start.elapsed() < Duration::from_millis(1200), "{harm}: back after {:?}", start.elapsed());
         ensure!(!connects(client.inside(), target, false)?, "denied again after {harm:?}");
         ensure!(nft("list table inet firewall")? == foreign, "somebody else's table was touched");
+    }
+    // A change of ours that comes right behind somebody else's does not hide it.
+    for number in 0..5 {
+        nft("flush chain inet tortie to_pods")?;
+        let allow = policy(&format!("allow-{number}"), "{podSelector: {matchLabels: {app: client}}, ingress: [{}]}");
+        cluster.write("allow.yaml", &allow)?;
+        worker.wait_policies(&["deny", &format!("allow-{number}")])?;
+        cluster.remove("allow.yaml")?;
+        wait_until("the table to be whole", SOON, || Ok(worker.ruleset()? == before))?;
     }
     ensure_same(&before, &worker.ruleset()?)
 }

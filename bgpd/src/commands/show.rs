@@ -86,10 +86,14 @@ pub(super) async fn show(channel: Channel, what: Show, format: Format) -> Result
 }
 
 async fn routes(client: &mut BgpClient<Channel>, request: ListRoutesRequest, format: Format) -> Result<Exit, Status> {
-    let asked = !request.prefix.is_empty();
+    let asked = request.prefix.clone();
     let reply = client.list_routes(request).await?.into_inner();
     printed(output::print(format, &reply, routes_text))?;
-    Ok(if asked && reply.routes.is_empty() { Exit::NoSuchObject } else { Exit::Good })
+    if asked.is_empty() || !reply.routes.is_empty() {
+        return Ok(Exit::Good);
+    }
+    eprintln!("bgpd: no route {asked}");
+    Ok(Exit::NoSuchObject)
 }
 
 pub(super) async fn watch(channel: Channel, prefix: Option<String>, format: Format) -> Result<Exit, Status> {

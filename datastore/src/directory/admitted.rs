@@ -8,6 +8,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use resources::Key;
@@ -18,6 +19,9 @@ use super::{
     version,
 };
 use crate::decode::{Format, decode};
+
+/// A temporary file as old as this is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// What a file had in force when this was last written.
 pub(super) fn read(layout: &Layout, file: &Path) -> Loaded {
@@ -65,13 +69,42 @@ pub(super) fn sweep(layout: &Layout) {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if layout.copied_file(&path).is_none_or(|file| is_gone(&layout.absolute(&file))) {
-                // Left over, it is dropped at the next start.
-                drop(fs::remove_file(path));
+                // What cannot be removed is tried again at the next start.
+                if !is_being_written(&path) {
+                    drop(fs::remove_file(path));
+                }
             }
         }
     }
 }
 
+/// Whether this may be the temporary file of another process that shares the folder.
+fn is_being_written(path: &Path) -> bool {
+    let age = || fs::metadata(path).ok()?.modified().ok()?.elapsed().ok();
+    path.extension().is_some_and(|extension| extension == "tmp") && age().is_none_or(|age| age < ABANDONED)
+}
+
 fn is_gone(path: &PathBuf) -> bool {
     fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn a_young_temporary_file_is_somebodys_and_an_old_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy.json.1.tmp");
+        fs::write(&path, "").unwrap();
+        assert!(is_being_written(&path));
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
+        assert!(!is_being_written(&path));
+        let copy = folder.path().join("copy.json");
+        fs::write(&copy, "").unwrap();
+        assert!(!is_being_written(&copy), "only temporary files");
+    }
 }

@@ -34,7 +34,9 @@ pub struct SpeakerConfig {
     pub absent_peer_wait: Duration,
     /// After a restart, how long selection waits at most (Selection_Deferral_Timer, RFC 4724 §4.1). Default 120 s.
     pub selection_deferral: Duration,
-    /// After a restart, when kernel routes that nobody announced again are swept. Default 120 s.
+    /// After a restart, when kernel routes that nobody announced again are swept at the latest. They go as soon as every
+    /// peer has sent End-of-RIB (RFC 4724 §4.2); a peer that is away, that restarts too or that sends none is waited for
+    /// until then. Default 120 s.
     pub fib_sweep_after: Duration,
     /// Originated prefixes have the LOCAL_PREF of Calico nodes, 2147483647 minus the metric, inside the cluster. Default
     /// false: 100.

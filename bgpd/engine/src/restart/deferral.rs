@@ -32,7 +32,7 @@ pub(crate) struct Deferral {
     /// Selection_Deferral_Timer.
     cap: Instant,
     absent: PerFamily<AbsentWait>,
-    /// When kernel routes of the former process are swept.
+    /// When kernel routes of the former process are swept at the latest.
     sweep_at: PerFamily<Option<Instant>>,
 }
 
@@ -88,9 +88,10 @@ impl Deferral {
         ended
     }
 
-    /// True once per family, when its kernel routes are to be swept.
-    pub(crate) fn take_sweep(&mut self, family: Family, now: Instant) -> bool {
-        let due = self.sweep_at[family].is_some_and(|at| now >= at);
+    /// True once per family, when its kernel routes are to be swept: everything that is known to come has come and was
+    /// selected from (`complete`), or it is too late to wait on.
+    pub(crate) fn take_sweep(&mut self, family: Family, now: Instant, complete: bool) -> bool {
+        let due = self.sweep_at[family].is_some_and(|at| now >= at || (complete && !self.waiting[family]));
         if due {
             self.sweep_at[family] = None;
         }

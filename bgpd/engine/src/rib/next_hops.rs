@@ -191,6 +191,11 @@ impl NextHops {
         self.known.get(id.0 as usize).map_or(Resolution::Unknown, |it| it.resolution)
     }
 
+    /// True while paths wait for the shell's first word on their next hop.
+    pub(crate) fn any_unresolved(&self) -> bool {
+        self.known.iter().any(|(_, it)| it.users > 0 && it.resolution == Resolution::Unknown)
+    }
+
     /// The kernel's next hops of a route through this one alone; empty while unreachable.
     pub(crate) fn route(&self, id: NextHopId) -> Option<&Arc<[FibNextHop]>> {
         self.known.get(id.0 as usize).map(|it| &it.route)

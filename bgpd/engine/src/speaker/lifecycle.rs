@@ -177,10 +177,19 @@ impl Speaker {
                 self.tables.call_attention();
                 self.events.push_back(Said::SelectionStarted { family });
             }
-            if self.deferral.take_sweep(family, self.now) {
+            let complete = self.deferral.kernel_is_stale(family) && self.everything_was_told(family);
+            if self.deferral.take_sweep(family, self.now, complete) {
                 self.fib.push_back(crate::output::FibUpdate::Sweep { family });
             }
         }
+    }
+
+    /// True if nobody has anything left to say about kernel routes of the former process. A peer that is away or restarts
+    /// itself may: selection goes on without it (RFC 4724 §4.1), but what the kernel still forwards to it stays.
+    fn everything_was_told(&self, family: Family) -> bool {
+        let mut peers = self.peers.iter().filter_map(|(_, peer)| has_told_all(peer, family)).peekable();
+        // Peers are configured after the start.
+        peers.peek().is_some() && peers.all(|told| told) && !self.tables.shared.next_hops.any_unresolved()
     }
 
     /// Ends every connection of a peer with a Cease, by command.
@@ -248,6 +257,14 @@ fn note_failure(peer: &mut Peer, slot: Slot, reason: &DownReason, lost: Option<(
         }
         (None, _) => peer.damping.failed(None, Duration::ZERO),
     }
+}
+
+/// True if a peer has sent its whole table since our restart. Nobody knows it of a peer that sends no End-of-RIB.
+fn has_told_all(peer: &Peer, family: Family) -> Option<bool> {
+    progress(peer, family).map(|progress| {
+        let unused = peer.session().is_some_and(|it| !it.families[family]);
+        progress == Progress::Done && (unused || peer.end_of_rib_received[family])
+    })
 }
 
 /// How far a peer is after our restart; `None` if the family is not configured with it.

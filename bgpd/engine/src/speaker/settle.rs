@@ -106,10 +106,9 @@ impl Speaker {
     }
 
     pub(super) fn next_fib(&mut self) -> Option<FibUpdate> {
-        if let Some(update) = self.fib.pop_front() {
-            return Some(update);
-        }
-        next_fib_of(&mut self.tables.v4.table).or_else(|| next_fib_of(&mut self.tables.v6.table))
+        let routes = next_fib_of(&mut self.tables.v4.table).or_else(|| next_fib_of(&mut self.tables.v6.table));
+        // A sweep takes what the routes before it do not replace.
+        routes.or_else(|| self.fib.pop_front())
     }
 
     /// What became of a [`FibUpdate`].

@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<Event>,
     /// Addresses that it cannot reach as next hops.
     pub(crate) unreachable: Vec<IpAddr>,
+    /// Its kernel does not answer how next hops are reached.
+    pub(crate) silent: bool,
     /// Nodes that do not read what it sends.
     pub(crate) slow: BTreeSet<NodeId>,
     /// What its sockets have not accepted because of them.
@@ -110,6 +112,7 @@ impl Net {
             swept: Vec::new(),
             events: Vec::new(),
             unreachable: Vec::new(),
+            silent: false,
             slow: BTreeSet::new(),
             backlog: Vec::new(),
             most_in_flight: 0,
@@ -203,12 +206,15 @@ impl Net {
                 self.act(node, action);
             }
             let now = self.instant();
-            let Node { speaker: Some(speaker), unreachable, fib, removed, swept, events, .. } = &mut self.nodes[node]
+            let Node { speaker: Some(speaker), unreachable, silent, fib, removed, swept, events, .. } =
+                &mut self.nodes[node]
             else {
                 continue;
             };
             while let Some(update) = speaker.poll_next_hop() {
-                if let NextHopUpdate::Track(address) = update {
+                if let NextHopUpdate::Track(address) = update
+                    && !*silent
+                {
                     let reachable = Reachability { metric: 0, interface: 2, gateway: None, onlink: false };
                     let answer = (!unreachable.contains(&address)).then_some(reachable);
                     speaker.set_reachability(now, address, answer);

@@ -188,6 +188,86 @@ fn one_dead_peer_delays_selection_by_five_seconds_at_most() {
     assert!(started(&net));
 }
 
+fn sweeps(net: &Net, node: usize) -> usize {
+    net.nodes[node].swept.len()
+}
+
+#[test]
+fn stale_kernel_routes_are_swept_once_every_peer_has_sent_end_of_rib() {
+    let (mut net, nodes) = three(1);
+    net.run_secs(100);
+    net.kill(nodes[0]);
+    net.run_secs(1);
+    net.nodes[nodes[0]].swept.clear();
+    net.restart(nodes[0], restarted(65001, 1));
+    configure(&mut net, nodes[0]);
+    net.establish(&[(nodes[0], "n2"), (nodes[0], "n3")], 20);
+    net.run_secs(1);
+    assert_eq!(net.nodes[nodes[0]].swept, [Family::Ipv4Unicast, Family::Ipv6Unicast]);
+    net.run_secs(200);
+    assert_eq!(sweeps(&net, nodes[0]), 2, "once per family");
+}
+
+#[test]
+fn stale_kernel_routes_stay_while_a_peer_restarts_too() {
+    let (mut net, nodes) = three(1);
+    net.run_secs(100);
+    for node in [nodes[0], nodes[1]] {
+        net.kill(node);
+        net.nodes[node].swept.clear();
+    }
+    net.run_secs(1);
+    net.restart(nodes[0], restarted(65001, 1));
+    configure(&mut net, nodes[0]);
+    net.establish(&[(nodes[0], "n3")], 20);
+    net.run_secs(20);
+    assert_eq!(sweeps(&net, nodes[0]), 0, "n2 is away");
+    let mut config = restarted(65002, 2);
+    config.origin_sources = vec!["felix".to_owned()];
+    net.restart(nodes[1], config);
+    configure(&mut net, nodes[1]);
+    net.establish(&[(nodes[0], "n2")], 20);
+    net.run_secs(20);
+    assert!(!net.speaker(nodes[0]).status().selection_deferred.v4, "selection does not wait for it");
+    assert_eq!(sweeps(&net, nodes[0]), 0, "n2 has not said what it has");
+    let now = net.instant();
+    net.speaker(nodes[1]).origin_in_sync(now, "felix");
+    net.run_secs(1);
+    assert_eq!(sweeps(&net, nodes[0]), 2);
+}
+
+#[test]
+fn stale_kernel_routes_stay_until_the_new_ones_are_resolved() {
+    let (mut net, nodes) = three(1);
+    net.run_secs(100);
+    net.kill(nodes[0]);
+    net.run_secs(1);
+    net.nodes[nodes[0]].swept.clear();
+    net.nodes[nodes[0]].silent = true;
+    net.restart(nodes[0], restarted(65001, 1));
+    configure(&mut net, nodes[0]);
+    net.establish(&[(nodes[0], "n2"), (nodes[0], "n3")], 20);
+    net.run_secs(60);
+    assert_eq!(sweeps(&net, nodes[0]), 0, "the kernel has not said where next hops are");
+    net.run_secs(60);
+    assert_eq!(sweeps(&net, nodes[0]), 2, "120 s are the limit");
+}
+
+#[test]
+fn an_absent_peer_puts_the_sweep_off_until_the_limit() {
+    let (mut net, nodes) = three(1);
+    net.run_secs(100);
+    net.kill(nodes[0]);
+    net.kill(nodes[1]);
+    net.nodes[nodes[0]].swept.clear();
+    net.restart(nodes[0], restarted(65001, 1));
+    configure(&mut net, nodes[0]);
+    net.run_secs(119);
+    assert_eq!(sweeps(&net, nodes[0]), 0);
+    net.run_secs(2);
+    assert_eq!(sweeps(&net, nodes[0]), 2);
+}
+
 #[test]
 fn without_any_peer_back_selection_begins_after_the_cap() {
     let mut net = Net::new(1);

@@ -1,5 +1,5 @@
-//! What one prefix costs on its way through a speaker: from one external peer to another, with a table like the
-//! Internet's. Usage: `throughput [prefixes] [attribute sets]`.
+//! What one prefix costs on its way through a speaker: from external peers to another one, with a table like the
+//! Internet's. Usage: `throughput [prefixes] [attribute sets] [senders]`.
 
 #![expect(clippy::disallowed_methods, reason = "a program around the pure engine: it has arguments and a clock")]
 
@@ -18,10 +18,10 @@ use engine::{
 
 const PIECE: usize = 64 * 1024;
 
-fn attributes(number: u32) -> PathAttributes {
+fn attributes(sender: u8, number: u32) -> PathAttributes {
     PathAttributes {
         as_path: AsPath::from_sequence(&[
-            65001,
+            65000 + u32::from(sender),
             64000 + number % 997,
             3_000_000 + number,
             number % 61,
@@ -34,7 +34,7 @@ fn attributes(number: u32) -> PathAttributes {
 }
 
 /// UPDATEs of a table whose prefixes have their attributes at random, as they come from a router.
-fn table(prefixes: u32, sets: u32) -> BytesMut {
+fn table(sender: u8, prefixes: u32, sets: u32) -> BytesMut {
     let context = EncodeContext {
         four_octet_as: true,
         max_length: 4096,
@@ -50,10 +50,10 @@ fn table(prefixes: u32, sets: u32) -> BytesMut {
         }
     }
     let mut out = BytesMut::new();
-    let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, sender));
     for (number, set) in (0..).zip(by_set) {
         let nlri = set.into_iter().map(Nlri::new);
-        let _ = pack_announcements(&context, &attributes(number), &next_hop, nlri, &mut out);
+        let _ = pack_announcements(&context, &attributes(sender, number), &next_hop, nlri, &mut out);
     }
     out.extend_from_slice(&end_of_rib(Family::Ipv4Unicast));
     out
@@ -143,11 +143,18 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
+/// Memory of this process in kB.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let prefixes: u32 = arguments.next().as_deref().unwrap_or("100000").parse()?;
     let sets: u32 = arguments.next().as_deref().unwrap_or("12000").parse()?;
-    let stream = table(prefixes, sets);
+    let senders: u8 = arguments.next().as_deref().unwrap_or("1").parse()?;
     let config = SpeakerConfig::new(65100, [10, 0, 0, 100].into());
     let mut bench = Bench {
         speaker: Speaker::new(config, 1, Instant::default()),
@@ -156,23 +163,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         messages: 0,
         installed: 0,
     };
-    let (Some(from), Some(_to)) = (bench.connect(1), bench.connect(2)) else { return Err("refused".into()) };
-    let (sent, messages) = (bench.sent, bench.messages);
-    let started = cpu_time();
-    for piece in stream.chunks(PIECE) {
-        let now = bench.instant();
-        bench.speaker.handle_received(now, from, piece);
-        bench.drain();
+    let mut report = format!("{prefixes} prefixes, {sets} attribute sets\n");
+    let Some(_to) = bench.connect(u8::MAX) else { return Err("refused".into()) };
+    let mut from = None;
+    for sender in (1..=senders).rev() {
+        let Some(conn) = bench.connect(sender) else { return Err("refused".into()) };
+        let stream = table(sender, prefixes, sets);
+        let (sent, messages, resident) = (bench.sent, bench.messages, resident());
+        let started = cpu_time();
+        for piece in stream.chunks(PIECE) {
+            let now = bench.instant();
+            bench.speaker.handle_received(now, conn, piece);
+            bench.drain();
+        }
+        let took = cpu_time() - started;
+        report += &format!(
+            "from peer-{sender}: {} octets in, {took:?} = {} ns/prefix, {} octets and {} messages out, {} kB more resident\n",
+            stream.len(),
+            took.as_nanos() / u128::from(prefixes.max(1)),
+            bench.sent - sent,
+            bench.messages - messages,
+            self::resident().saturating_sub(resident),
+        );
+        from = Some(conn);
     }
-    let took = cpu_time() - started;
-    let per_prefix = took.as_nanos() / u128::from(prefixes.max(1));
-    let (sent, messages) = (bench.sent - sent, bench.messages - messages);
-    let mut report = format!(
-        "{prefixes} prefixes, {sets} attribute sets, {} octets in\n{took:?} = {per_prefix} ns/prefix\n",
-        stream.len()
-    );
-    report += &format!("{sent} octets and {messages} messages out, {} routes installed\n", bench.installed);
-    let _ = bench.connect(3);
+    report += &format!("{} routes installed\n", bench.installed);
+    let _ = bench.connect(u8::MAX - 1);
+    let Some(from) = from else { return Ok(()) };
     let started = cpu_time();
     let now = bench.instant();
     bench.speaker.handle_closed(now, from);

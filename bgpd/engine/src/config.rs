@@ -41,6 +41,8 @@ pub struct SpeakerConfig {
     /// Originated prefixes have the LOCAL_PREF of Calico nodes, 2147483647 minus the metric, inside the cluster. Default
     /// false: 100.
     pub calico_local_pref: bool,
+    /// Learned routes go into the kernel; default true. Without, they count as installed and the shell is told of none.
+    pub installs_routes: bool,
     /// Our own next hop in a family that is not that of the session's addresses.
     pub next_hops: PerFamily<Option<IpAddr>>,
 }
@@ -63,6 +65,7 @@ impl SpeakerConfig {
             selection_deferral: Duration::from_secs(120),
             fib_sweep_after: Duration::from_secs(120),
             calico_local_pref: false,
+            installs_routes: true,
             next_hops: PerFamily::new(None, None),
         }
     }

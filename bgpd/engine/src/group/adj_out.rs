@@ -6,9 +6,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
+use crate::prefix::Family;
 use crate::reason::Withheld;
 use crate::rib::{PeerId, PrefixId};
-use crate::wire::{NextHop, PathAttributes};
+use crate::wire::{Block, NextHop, PathAttributes, classic_next_hop};
 
 /// Attributes and next hop as they are written; one object per distinct value in a group, so that the same object means
 /// the same octets.
@@ -17,14 +18,14 @@ pub(crate) struct Route(Arc<Content>);
 
 #[derive(Debug)]
 struct Content {
-    attributes: PathAttributes,
+    octets: Box<[u8]>,
     next_hop: NextHop,
     hash: u64,
 }
 
 impl Route {
-    pub(crate) fn attributes(&self) -> &PathAttributes {
-        &self.0.attributes
+    pub(crate) fn block(&self) -> Block<'_> {
+        Block(&self.0.octets)
     }
 
     pub(crate) fn next_hop(&self) -> &NextHop {
@@ -36,7 +37,7 @@ impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (&*self.0, &*other.0);
         // Routes of two groups can be equal without being one object; a member that moves brings such.
-        std::ptr::eq(a, b) || (a.hash == b.hash && a.next_hop == b.next_hop && a.attributes == b.attributes)
+        std::ptr::eq(a, b) || (a.hash == b.hash && a.next_hop == b.next_hop && a.octets == b.octets)
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) struct AdjRibOut {
     slots: Vec<Result<Sent, Withheld>>,
     routes: HashTable<Route>,
     hasher: FixedState,
+    scratch: Vec<u8>,
     sweep_at: usize,
 }
 
@@ -77,12 +79,27 @@ const FIRST_SWEEP: usize = 1024;
 
 impl AdjRibOut {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), routes: HashTable::new(), hasher: FixedState::default(), sweep_at: FIRST_SWEEP }
+        Self {
+            slots: Vec::new(),
+            routes: HashTable::new(),
+            hasher: FixedState::default(),
+            scratch: Vec::new(),
+            sweep_at: FIRST_SWEEP,
+        }
     }
 
-    pub(crate) fn intern(&mut self, attributes: PathAttributes, next_hop: NextHop) -> Route {
-        let hash = self.hasher.hash_one((&attributes, &next_hop));
-        let same = |it: &Route| it.0.hash == hash && it.0.next_hop == next_hop && it.0.attributes == attributes;
+    /// The shared copy of a route. `four_octet_as` is that of the group, always the same.
+    pub(crate) fn intern(
+        &mut self,
+        attributes: &PathAttributes,
+        next_hop: NextHop,
+        family: Family,
+        four_octet_as: bool,
+    ) -> Route {
+        let classic = classic_next_hop(family, &next_hop);
+        let octets = Block::write(attributes, four_octet_as, classic, &mut self.scratch).0;
+        let hash = self.hasher.hash_one((octets, &next_hop));
+        let same = |it: &Route| it.0.hash == hash && it.0.next_hop == next_hop && *it.0.octets == *octets;
         if let Some(found) = self.routes.find(hash, same) {
             return found.clone();
         }
@@ -90,7 +107,7 @@ impl AdjRibOut {
             self.routes.retain(|it| Arc::strong_count(&it.0) > 1);
             self.sweep_at = (self.routes.len() * 2).max(FIRST_SWEEP);
         }
-        let route = Route(Arc::new(Content { attributes, next_hop, hash }));
+        let route = Route(Arc::new(Content { octets: octets.into(), next_hop, hash }));
         self.routes.insert_unique(hash, route.clone(), |it| it.0.hash);
         route
     }

@@ -11,7 +11,7 @@ use crate::output::ConnId;
 use crate::prefix::NetPrefix;
 use crate::reason::Withheld;
 use crate::rib::{PeerId, PrefixId, Table};
-use crate::wire::{EncodeContext, MessageKind, Nlri, Unsent, pack_announcements, pack_withdrawals};
+use crate::wire::{EncodeContext, MessageKind, Nlri, Unsent, pack_block, pack_withdrawals};
 
 /// Octets collected before they are handed on.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -235,7 +235,7 @@ impl<P: NetPrefix> Packed<'_, P> {
             self.messages += pack_withdrawals(self.context, prefixes, self.buffer);
             return;
         };
-        match pack_announcements(self.context, route.attributes(), route.next_hop(), prefixes, self.buffer) {
+        match pack_block(self.context, route.block(), route.next_hop(), prefixes, self.buffer) {
             Ok(messages) => self.messages += messages,
             Err(unsent) => {
                 self.messages += unsent.messages;

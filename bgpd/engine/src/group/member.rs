@@ -14,7 +14,7 @@ use crate::output::ConnId;
 use crate::prefix::{Family, NetPrefix};
 use crate::rib::{PeerId, PrefixId, Table};
 use crate::wire::{
-    EncodeContext, MessageKind, Nlri, RefreshKind, RouteRefresh, encode_route_refresh, end_of_rib, pack_announcements,
+    EncodeContext, MessageKind, Nlri, RefreshKind, RouteRefresh, encode_route_refresh, end_of_rib, pack_block,
     pack_withdrawals,
 };
 
@@ -181,6 +181,11 @@ impl Member {
                 self.put_back(run);
             }
         }
+        if self.queue.is_empty() {
+            // A whole table may have been in it, and may never be again.
+            self.queue.shrink_to(PIECE);
+            self.held.shrink_to(PIECE);
+        }
     }
 
     /// The next prefixes of the queue, compared with what the group says now.
@@ -232,7 +237,7 @@ impl Member {
         notes: &mut Vec<Note>,
     ) -> usize {
         let nlri = run.prefixes.iter().map(|(_, prefix, _)| Nlri::new(*prefix));
-        let packed = pack_announcements(context, run.route.attributes(), run.route.next_hop(), nlri, buffer);
+        let packed = pack_block(context, run.route.block(), run.route.next_hop(), nlri, buffer);
         match packed {
             Ok(count) => count,
             Err(unsent) => {

@@ -64,7 +64,7 @@ pub(crate) struct Group<P> {
     family: std::marker::PhantomData<P>,
 }
 
-type MemoKey = (usize, PeerId, Option<NextHopId>);
+type MemoKey = (usize, u32, PeerId, Option<NextHopId>);
 type Memo = HashMap<MemoKey, Result<Sent, Withheld>, FixedState>;
 
 impl<P: NetPrefix> Group<P> {
@@ -144,7 +144,7 @@ impl<P: NetPrefix> Group<P> {
             let new = match table.get(*id).and_then(|entry| entry.best.as_ref()) {
                 None => Err(Withheld::NoPath),
                 Some(best) => {
-                    let key = (best.attributes.identity(), best.source, best.next_hop);
+                    let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop);
                     match &last {
                         Some((former, result)) if *former == key => result.clone(),
                         _ => {
@@ -165,14 +165,15 @@ impl<P: NetPrefix> Group<P> {
     fn export_one(&mut self, best: &Best, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
         let next_hop = best.next_hop.and_then(|id| around.next_hops.get(id));
         let source = around.sources.get(best.source);
-        let exported = export(&best.attributes, next_hop, source, &self.key.recipient, around.cluster_id)?;
+        let exported = export(best, next_hop, source, &self.key.recipient, around.cluster_id)?;
         let (next_hop, owner) = match exported.next_hop {
             OutNextHop::Own(next_hop) => (next_hop, PeerId::NONE),
             OutNextHop::Kept(next_hop) => {
                 (next_hop, around.peers.get(&next_hop.address()).copied().unwrap_or(PeerId::NONE))
             }
         };
-        Ok(Sent { route: self.out.intern(exported.attributes, next_hop), source: best.source, owner })
+        let route = self.out.intern(&exported.attributes, next_hop, P::FAMILY, self.key.send.four_octet_as);
+        Ok(Sent { route, source: best.source, owner })
     }
 
     /// Takes over what was decided and writes what sockets have room for.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{ExportPolicy, NextHopMode, PeerKind};
 use crate::reason::Withheld;
-use crate::rib::{Attributes, Source};
+use crate::rib::{Best, Source};
 use crate::wire::{NextHop, PathAttributes};
 
 /// LOCAL_PREF towards internal routers of routes that have Calico's inside the cluster.
@@ -48,16 +48,16 @@ pub(crate) struct Exported {
 
 /// The form in which a best path goes to a recipient, or why it does not. `source` is `None` for our own routes.
 pub(crate) fn export(
-    best: &Attributes,
+    best: &Best,
     next_hop: Option<NextHop>,
     source: Option<&Source>,
     recipient: &Recipient,
     cluster_id: Ipv4Addr,
 ) -> Result<Exported, Withheld> {
-    if best.no_advertise() {
+    if best.attributes.summary().no_advertise {
         return Err(Withheld::NoAdvertise);
     }
-    if best.no_export() && !recipient.internal {
+    if best.attributes.summary().no_export && !recipient.internal {
         return Err(Withheld::NoExport);
     }
     check_policy(source, recipient)?;
@@ -68,9 +68,9 @@ pub(crate) fn export(
     }
     let next_hop = out_next_hop(next_hop, source, recipient)?;
     let attributes = match (recipient.internal, reflected) {
-        (false, _) => external_attributes(best.value(), source.is_none(), recipient),
-        (true, Some(source)) => reflected_attributes(best.value(), source, recipient, cluster_id),
-        (true, None) => internal_attributes(best.value(), recipient),
+        (false, _) => external_attributes(best.attributes.value(), source.is_none(), recipient),
+        (true, Some(source)) => reflected_attributes(best.in_force(), source, recipient, cluster_id),
+        (true, None) => internal_attributes(best.in_force(), recipient),
     };
     Ok(Exported { attributes, next_hop })
 }
@@ -123,8 +123,7 @@ fn out_next_hop(
     }))
 }
 
-fn external_attributes(best: &PathAttributes, own: bool, recipient: &Recipient) -> PathAttributes {
-    let mut attributes = best.clone();
+fn external_attributes(mut attributes: PathAttributes, own: bool, recipient: &Recipient) -> PathAttributes {
     attributes.as_path.prepend(recipient.local_as);
     attributes.local_pref = None;
     attributes.originator_id = None;
@@ -136,8 +135,7 @@ fn external_attributes(best: &PathAttributes, own: bool, recipient: &Recipient) 
     attributes
 }
 
-fn internal_attributes(best: &PathAttributes, recipient: &Recipient) -> PathAttributes {
-    let mut attributes = best.clone();
+fn internal_attributes(mut attributes: PathAttributes, recipient: &Recipient) -> PathAttributes {
     if !recipient.calico_local_pref && attributes.local_pref.is_some_and(|it| it > CALICO_BASE / 2) {
         attributes.local_pref = Some(ROUTER_LOCAL_PREF);
     }
@@ -146,12 +144,12 @@ fn internal_attributes(best: &PathAttributes, recipient: &Recipient) -> PathAttr
 
 /// RFC 4456 §8.
 fn reflected_attributes(
-    best: &PathAttributes,
+    best: PathAttributes,
     source: &Source,
     recipient: &Recipient,
     cluster_id: Ipv4Addr,
 ) -> PathAttributes {
-    let mut attributes = if source.calico_local_pref { internal_attributes(best, recipient) } else { best.clone() };
+    let mut attributes = if source.calico_local_pref { internal_attributes(best, recipient) } else { best };
     attributes.originator_id.get_or_insert(source.identifier);
     attributes.cluster_list.insert(0, cluster_id);
     attributes

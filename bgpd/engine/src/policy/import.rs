@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::CompiledGuards;
 use crate::config::{ImportPolicy, PeerKind};
 use crate::reason::Refusal;
-use crate::rib::{Attributes, Interner};
-use crate::wire::{NextHop, PathAttributes};
+use crate::wire::{Community, NextHop, PathAttributes};
 
 /// LOCAL_PREF of routes that come without one.
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -28,21 +27,20 @@ pub(crate) struct Importer {
     pub(crate) local_address: Option<IpAddr>,
 }
 
-/// The attributes in force of a path, or why it cannot be used.
+/// LOCAL_PREF in force of a path, or why it cannot be used.
 pub(crate) fn admit(
-    received: &Attributes,
+    received: &PathAttributes,
     next_hop: &NextHop,
     importer: &Importer,
     guards: &CompiledGuards,
-    interner: &mut Interner,
-) -> Result<Attributes, Refusal> {
+) -> Result<u32, Refusal> {
     match (importer.policy, importer.kind, importer.internal) {
         // RFC 8212 §3.
         (ImportPolicy::BuiltIn, PeerKind::Static, false) => return Err(Refusal::NoImportPolicy),
         (ImportPolicy::Reject, ..) => return Err(Refusal::ImportPolicy),
         _ => {}
     }
-    check_loops(received.value(), importer)?;
+    check_loops(received, importer)?;
     let (address, link_local) = (next_hop.address(), next_hop.link_local().map(IpAddr::V6));
     let is_own = |it: IpAddr| Some(it) == importer.local_address || guards.is_own_address(it);
     if next_hop.is_martian() {
@@ -51,14 +49,13 @@ pub(crate) fn admit(
     if is_own(address) || link_local.is_some_and(is_own) {
         return Err(Refusal::NextHopSelf);
     }
-    let local_pref = match (importer.internal, received.value().local_pref) {
-        (true, Some(_)) => return Ok(received.clone()),
+    Ok(match (importer.internal, received.local_pref) {
+        (true, Some(local_pref)) => local_pref,
         (true, None) => DEFAULT_LOCAL_PREF,
         // RFC 8326 §4.
-        (false, _) if received.graceful_shutdown() => 0,
+        (false, _) if received.communities.contains(&Community::GRACEFUL_SHUTDOWN) => 0,
         (false, _) => DEFAULT_LOCAL_PREF,
-    };
-    Ok(interner.intern(PathAttributes { local_pref: Some(local_pref), ..received.value().clone() }))
+    })
 }
 
 /// RFC 4271 §9.1.2, RFC 4456 §8.

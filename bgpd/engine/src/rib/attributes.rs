@@ -1,13 +1,17 @@
-//! Attribute sets, one shared copy per distinct value.
+//! Attribute sets, one shared copy per distinct value, kept as octets.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::wire::{Community, PathAttributes};
+use crate::wire::{AttributeCode, Block, Community, Origin, PathAttributes};
+
+/// How AS numbers stand in the octets kept.
+const FOUR_OCTET_AS: bool = true;
 
 /// An interned attribute set. Two are equal exactly if they are the same object, as long as they come from one
 /// [`Interner`].
@@ -15,38 +19,72 @@ use crate::wire::{Community, PathAttributes};
 pub(crate) struct Attributes(Arc<Interned>);
 
 struct Interned {
-    value: PathAttributes,
+    octets: Box<[u8]>,
     hash: u64,
-    as_path_length: u32,
-    graceful_shutdown: bool,
-    no_advertise: bool,
-    no_export: bool,
+    summary: Summary,
+}
+
+/// What the decision process and export ask of every path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) local_pref: Option<u32>,
+    pub(crate) med: Option<u32>,
+    /// The leftmost AS; `None` if an AS_SET stands there, or nothing.
+    pub(crate) first_as: Option<u32>,
+    pub(crate) originator_id: Option<Ipv4Addr>,
+    /// Length of AS_PATH as the decision process counts it.
+    pub(crate) as_path_length: u32,
+    pub(crate) cluster_list_length: u32,
+    /// In octets per second.
+    pub(crate) link_bandwidth: Option<f32>,
+    pub(crate) origin: Origin,
+    pub(crate) as_path_is_empty: bool,
+    /// GRACEFUL_SHUTDOWN (RFC 8326).
+    pub(crate) graceful_shutdown: bool,
+    /// NO_ADVERTISE (RFC 1997).
+    pub(crate) no_advertise: bool,
+    /// NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    pub(crate) no_export: bool,
+}
+
+impl Summary {
+    fn of(value: &PathAttributes) -> Self {
+        let has = |community| value.communities.contains(&community);
+        let count = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        Self {
+            local_pref: value.local_pref,
+            med: value.med,
+            first_as: value.as_path.first_as(),
+            originator_id: value.originator_id,
+            as_path_length: count(value.as_path.length()),
+            cluster_list_length: count(value.cluster_list.len()),
+            link_bandwidth: value.extended_communities.iter().find_map(|it| it.link_bandwidth()).map(|it| it.1),
+            origin: value.origin,
+            as_path_is_empty: value.as_path.is_empty(),
+            graceful_shutdown: has(Community::GRACEFUL_SHUTDOWN),
+            no_advertise: has(Community::NO_ADVERTISE),
+            no_export: has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED),
+        }
+    }
 }
 
 impl Attributes {
-    /// The attributes themselves.
-    pub(crate) fn value(&self) -> &PathAttributes {
-        &self.0.value
+    /// The attributes themselves, made from their octets.
+    pub(crate) fn value(&self) -> PathAttributes {
+        Block(&self.0.octets).read(FOUR_OCTET_AS)
     }
 
-    /// Length of AS_PATH as the decision process counts it.
-    pub(crate) fn as_path_length(&self) -> u32 {
-        self.0.as_path_length
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.0.summary
     }
 
-    /// GRACEFUL_SHUTDOWN (RFC 8326).
-    pub(crate) fn graceful_shutdown(&self) -> bool {
-        self.0.graceful_shutdown
+    /// True if both have the same AS_PATH.
+    pub(crate) fn has_as_path_of(&self, other: &Self) -> bool {
+        self == other || self.as_path() == other.as_path()
     }
 
-    /// NO_ADVERTISE (RFC 1997).
-    pub(crate) fn no_advertise(&self) -> bool {
-        self.0.no_advertise
-    }
-
-    /// NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
-    pub(crate) fn no_export(&self) -> bool {
-        self.0.no_export
+    fn as_path(&self) -> &[u8] {
+        Block(&self.0.octets).value(AttributeCode::AS_PATH)
     }
 
     /// Identity, for memo keys that live no longer than `self`.
@@ -71,7 +109,7 @@ impl Hash for Attributes {
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.value.fmt(f)
+        self.value().fmt(f)
     }
 }
 
@@ -80,6 +118,7 @@ impl fmt::Debug for Attributes {
 pub(crate) struct Interner {
     sets: HashTable<Attributes>,
     hasher: FixedState,
+    scratch: Vec<u8>,
     sweep_at: usize,
 }
 
@@ -87,27 +126,20 @@ const FIRST_SWEEP: usize = 1024;
 
 impl Interner {
     pub(crate) fn new() -> Self {
-        Self { sets: HashTable::new(), hasher: FixedState::default(), sweep_at: FIRST_SWEEP }
+        Self { sets: HashTable::new(), hasher: FixedState::default(), scratch: Vec::new(), sweep_at: FIRST_SWEEP }
     }
 
     /// The shared copy of a value.
-    pub(crate) fn intern(&mut self, value: PathAttributes) -> Attributes {
-        let hash = self.hasher.hash_one(&value);
-        if let Some(found) = self.sets.find(hash, |it| it.0.hash == hash && it.0.value == value) {
+    pub(crate) fn intern(&mut self, value: &PathAttributes) -> Attributes {
+        let octets = Block::write(value, FOUR_OCTET_AS, None, &mut self.scratch).0;
+        let hash = self.hasher.hash_one(octets);
+        if let Some(found) = self.sets.find(hash, |it| it.0.hash == hash && *it.0.octets == *octets) {
             return found.clone();
         }
+        let interned = Attributes(Arc::new(Interned { octets: octets.into(), hash, summary: Summary::of(value) }));
         if self.sets.len() >= self.sweep_at {
             self.sweep();
         }
-        let has = |community| value.communities.contains(&community);
-        let interned = Attributes(Arc::new(Interned {
-            hash,
-            as_path_length: u32::try_from(value.as_path.length()).unwrap_or(u32::MAX),
-            graceful_shutdown: has(Community::GRACEFUL_SHUTDOWN),
-            no_advertise: has(Community::NO_ADVERTISE),
-            no_export: has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED),
-            value,
-        }));
         self.sets.insert_unique(hash, interned.clone(), |it| it.0.hash);
         interned
     }
@@ -132,13 +164,14 @@ mod tests {
     fn equal_sets_are_one_object_and_unused_ones_are_swept() {
         let mut interner = Interner::new();
         let with = |med| PathAttributes { med: Some(med), ..PathAttributes::default() };
-        let kept = interner.intern(with(0));
-        assert_eq!(kept, interner.intern(with(0)));
-        assert_ne!(kept, interner.intern(with(1)));
+        let kept = interner.intern(&with(0));
+        assert_eq!((kept.value(), kept.summary().med), (with(0), Some(0)));
+        assert_eq!(kept, interner.intern(&with(0)));
+        assert_ne!(kept, interner.intern(&with(1)));
         for med in 0..10_000 {
-            interner.intern(with(med));
+            interner.intern(&with(med));
         }
         assert!(interner.len() <= FIRST_SWEEP);
-        assert_eq!(kept, interner.intern(with(0)));
+        assert_eq!(kept, interner.intern(&with(0)));
     }
 }

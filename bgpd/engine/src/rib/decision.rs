@@ -56,6 +56,9 @@ impl Elimination<'_> {
     /// Keeps the candidates with the lowest value.
     fn lowest<V: Ord>(&mut self, step: Step, value: impl Fn(&Candidate) -> V, shown: impl Fn(&Candidate) -> u32) {
         let Self { candidates, left, losses } = self;
+        if left.len() < 2 {
+            return;
+        }
         let get = |index: &usize| candidates.get(*index);
         let Some(best) = left.iter().filter_map(get).min_by_key(|it| value(it)) else { return };
         let (limit, best_shown) = (value(best), shown(best));
@@ -76,6 +79,9 @@ impl Elimination<'_> {
     /// Keeps the lowest MED of each neighbour AS.
     fn lowest_med(&mut self) {
         let Self { candidates, left, losses } = self;
+        if left.len() < 2 {
+            return;
+        }
         let all: Vec<&Candidate> = left.iter().filter_map(|index| candidates.get(*index)).collect();
         left.retain(|index| {
             let Some(candidate) = candidates.get(*index) else { return false };

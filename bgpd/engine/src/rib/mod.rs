@@ -7,6 +7,7 @@
 mod attributes;
 mod decision;
 mod next_hops;
+mod paths;
 mod selection;
 mod source;
 mod table;
@@ -14,6 +15,7 @@ mod table;
 pub(crate) use attributes::{Attributes, Interner};
 pub(crate) use decision::{Candidate, Options, decide};
 pub(crate) use next_hops::{NextHopId, NextHops, Resolution};
+pub(crate) use paths::Paths;
 pub(crate) use selection::Selector;
 pub(crate) use source::{PeerId, Source, Sources};
 pub(crate) use table::{Best, Entry, Path, PrefixId, Table};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -13,7 +14,18 @@ use crate::wire::NextHop;
 
 /// A next hop in [`NextHops`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NextHopId(u32);
+pub(crate) struct NextHopId(NonZeroU32);
+
+impl NextHopId {
+    /// Ids begin with 1, so that no id costs no memory.
+    const fn new(slot: usize) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(slot as u32))
+    }
+
+    const fn slot(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// What is known about reaching a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +122,7 @@ impl NextHops {
         };
         let (resolution, route) = resolve(key, answer);
         let slot = self.known.insert(Known { key, users: 0, resolution, route, changed: false });
-        let id = NextHopId(slot as u32);
+        let id = NextHopId::new(slot);
         self.ids.insert(key, id);
         self.any_unused = true;
         id
@@ -118,14 +130,14 @@ impl NextHops {
 
     /// One more path uses it.
     pub(crate) fn hold(&mut self, id: NextHopId) {
-        if let Some(known) = self.known.get_mut(id.0 as usize) {
+        if let Some(known) = self.known.get_mut(id.slot()) {
             known.users += 1;
         }
     }
 
     /// One path less.
     pub(crate) fn release(&mut self, id: NextHopId) {
-        if let Some(known) = self.known.get_mut(id.0 as usize) {
+        if let Some(known) = self.known.get_mut(id.slot()) {
             known.users = known.users.saturating_sub(1);
             self.any_unused |= known.users == 0;
         }
@@ -176,7 +188,7 @@ impl NextHops {
 
     /// True if the resolution changed since [`NextHops::clear_changed`].
     pub(crate) fn changed(&self, id: NextHopId) -> bool {
-        self.known.get(id.0 as usize).is_some_and(|it| it.changed)
+        self.known.get(id.slot()).is_some_and(|it| it.changed)
     }
 
     pub(crate) fn clear_changed(&mut self) {
@@ -184,11 +196,11 @@ impl NextHops {
     }
 
     pub(crate) fn get(&self, id: NextHopId) -> Option<NextHop> {
-        self.known.get(id.0 as usize).map(|it| it.key.0)
+        self.known.get(id.slot()).map(|it| it.key.0)
     }
 
     pub(crate) fn resolution(&self, id: NextHopId) -> Resolution {
-        self.known.get(id.0 as usize).map_or(Resolution::Unknown, |it| it.resolution)
+        self.known.get(id.slot()).map_or(Resolution::Unknown, |it| it.resolution)
     }
 
     /// True while paths wait for the shell's first word on their next hop.
@@ -198,7 +210,7 @@ impl NextHops {
 
     /// The kernel's next hops of a route through this one alone; empty while unreachable.
     pub(crate) fn route(&self, id: NextHopId) -> Option<&Arc<[FibNextHop]>> {
-        self.known.get(id.0 as usize).map(|it| &it.route)
+        self.known.get(id.slot()).map(|it| &it.route)
     }
 
     pub(crate) fn poll(&mut self) -> Option<NextHopUpdate> {

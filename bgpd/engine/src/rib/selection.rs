@@ -20,6 +20,8 @@ pub(crate) struct Selector<'s> {
     pub(crate) options: Options,
     pub(crate) multipath: Multipath,
     pub(crate) local_as: u32,
+    /// The last route over several next hops: the next prefix often has the same, and shares it.
+    pub(crate) last_route: Option<Arc<[FibNextHop]>>,
 }
 
 /// What changed.
@@ -31,8 +33,8 @@ pub(crate) struct Changes {
 
 impl Selector<'_> {
     /// Decides an entry anew. `install` is false for prefixes that the kernel never gets.
-    pub(crate) fn select<P: NetPrefix>(&self, entry: &mut Entry<P>, install: bool) -> Changes {
-        let (best, fib) = match entry.paths.as_mut_slice() {
+    pub(crate) fn select<P: NetPrefix>(&mut self, entry: &mut Entry<P>, install: bool) -> Changes {
+        let (best, fib) = match &mut *entry.paths {
             [path] => self.only(path),
             paths => self.among(paths),
         };
@@ -49,7 +51,7 @@ impl Selector<'_> {
 
     /// Sets `why` to the refusal of a path that is no candidate.
     fn is_candidate(&self, path: &mut Path) -> bool {
-        let refusal = path.refusal.or_else(|| match path.next_hop.map(|id| self.next_hops.resolution(id)) {
+        let refusal = path.refusal().or_else(|| match path.next_hop.map(|id| self.next_hops.resolution(id)) {
             None | Some(Resolution::Reachable { .. }) => None,
             Some(Resolution::Unreachable) => Some(Refusal::NextHopUnreachable),
             Some(Resolution::Unknown) => Some(Refusal::NextHopUnresolved),
@@ -70,7 +72,7 @@ impl Selector<'_> {
         (Some(best_of(path)), fib)
     }
 
-    fn among(&self, paths: &mut [Path]) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
+    fn among(&mut self, paths: &mut [Path]) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
         let mut eligible = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter_mut().enumerate() {
             if self.is_candidate(path) {
@@ -98,20 +100,16 @@ impl Selector<'_> {
     }
 
     fn candidate(&self, path: &Path) -> Candidate {
-        let attributes = path.attributes.value();
+        let attributes = path.attributes.summary();
         let source = self.sources.get(path.source);
         let router_id = attributes.originator_id.or(source.map(|it| it.identifier));
         Candidate {
-            local_pref: attributes.local_pref.unwrap_or(0),
+            local_pref: path.local_pref,
             local: path.source == PeerId::LOCAL,
-            as_path_length: path.attributes.as_path_length(),
+            as_path_length: attributes.as_path_length,
             origin: attributes.origin as u32,
             med: attributes.med.unwrap_or(0),
-            neighbour_as: if attributes.as_path.is_empty() {
-                Some(self.local_as)
-            } else {
-                attributes.as_path.first_as()
-            },
+            neighbour_as: if attributes.as_path_is_empty { Some(self.local_as) } else { attributes.first_as },
             external: source.is_some_and(|it| !it.internal),
             metric: match path.next_hop.map(|id| self.next_hops.resolution(id)) {
                 Some(Resolution::Reachable { metric }) => Some(metric),
@@ -119,19 +117,20 @@ impl Selector<'_> {
                 None => Some(0),
             },
             router_id: router_id.map_or(0, |it| it.to_bits()),
-            cluster_list_length: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
+            cluster_list_length: attributes.cluster_list_length,
             peer_address: source.map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |it| it.address),
             path_id: path.path_id,
         }
     }
 
     /// The kernel route over the paths of equal cost, the best first.
-    fn multipath_route(&self, paths: &mut [Path], equal: &[usize]) -> Arc<[FibNextHop]> {
-        let as_path = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.value().as_path.clone());
+    fn multipath_route(&mut self, paths: &mut [Path], equal: &[usize]) -> Arc<[FibNextHop]> {
+        let best = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.clone());
         let mut members: Vec<(FibNextHop, Option<f32>)> = Vec::with_capacity(equal.len());
         for index in equal {
             let Some(path) = paths.get_mut(*index) else { continue };
-            if !self.multipath.relax_as_path && Some(&path.attributes.value().as_path) != as_path.as_ref() {
+            let same_path = best.as_ref().is_some_and(|it| path.attributes.has_as_path_of(it));
+            if !self.multipath.relax_as_path && !same_path {
                 continue;
             }
             let Some([hop]) = path.next_hop.and_then(|id| self.next_hops.route(id)).map(|it| &it[..]) else { continue };
@@ -141,26 +140,33 @@ impl Selector<'_> {
                 path.multipath = true;
             }
         }
-        if let [(only, _)] = members[..] {
+        if members.len() == 1 {
             paths.iter_mut().for_each(|path| path.multipath = false);
-            return Arc::new([only]);
+            let next_hop = equal.first().and_then(|it| paths.get(*it)).and_then(|it| it.next_hop);
+            return next_hop.and_then(|id| self.next_hops.route(id)).cloned().unwrap_or_default();
         }
         weigh(&mut members);
         let mut route: Vec<FibNextHop> = members.into_iter().map(|(hop, _)| hop).collect();
         route.sort_unstable();
-        route.into()
+        match &self.last_route {
+            Some(last) if **last == *route => last.clone(),
+            _ => self.last_route.insert(route.into()).clone(),
+        }
     }
 }
 
 fn best_of(path: &Path) -> Best {
-    Best { source: path.source, attributes: path.attributes.clone(), next_hop: path.next_hop }
+    Best {
+        source: path.source,
+        attributes: path.attributes.clone(),
+        local_pref: path.local_pref,
+        next_hop: path.next_hop,
+    }
 }
 
 /// Link bandwidth in octets per second, if it is a usable number.
 fn bandwidth(path: &Path) -> Option<f32> {
-    let communities = &path.attributes.value().extended_communities;
-    let (_, bandwidth) = communities.iter().find_map(|it| it.link_bandwidth())?;
-    (bandwidth.is_finite() && bandwidth > 0.0).then_some(bandwidth)
+    path.attributes.summary().link_bandwidth.filter(|it| it.is_finite() && *it > 0.0)
 }
 
 /// Weights by link bandwidth if every member has one, else equal ones (RFC 10005).

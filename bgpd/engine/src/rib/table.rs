@@ -9,10 +9,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table;
 use slab::Slab;
 
-use super::{Attributes, NextHopId, NextHops, PeerId, Sources};
+use super::{Attributes, NextHopId, NextHops, Paths, PeerId, Sources};
 use crate::output::FibNextHop;
 use crate::prefix::NetPrefix;
 use crate::reason::{Refusal, Why};
+use crate::wire::PathAttributes;
 
 /// A prefix in a [`Table`]. Dense, so that other tables can be vectors; used again after its entry is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,14 +31,12 @@ pub(crate) struct Path {
     pub(crate) source: PeerId,
     /// As received; 0 without ADD-PATH. Source and path id are the key of a path.
     pub(crate) path_id: u32,
-    /// Adj-RIB-In: before policy.
-    pub(crate) received: Attributes,
-    /// After import policy; LOCAL_PREF is always there.
+    /// As received: import changes LOCAL_PREF alone.
     pub(crate) attributes: Attributes,
+    /// After import policy; that received, or 0, if the path was refused.
+    pub(crate) local_pref: u32,
     /// `None` for our own routes.
     pub(crate) next_hop: Option<NextHopId>,
-    /// Set by policy and guards; such a path is never a candidate.
-    pub(crate) refusal: Option<Refusal>,
     pub(crate) why: Why,
     /// In the ECMP set.
     pub(crate) multipath: bool,
@@ -48,6 +47,24 @@ pub(crate) struct Path {
 }
 
 impl Path {
+    /// Set by policy and guards; such a path is never a candidate.
+    pub(crate) const fn refusal(&self) -> Option<Refusal> {
+        match self.why {
+            Why::Refused(Refusal::NextHopUnreachable | Refusal::NextHopUnresolved) => None,
+            Why::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The attributes that take part in the decision; those received if the path was refused.
+    pub(crate) fn in_force(&self) -> PathAttributes {
+        let attributes = self.attributes.value();
+        if self.refusal().is_some() {
+            return attributes;
+        }
+        PathAttributes { local_pref: Some(self.local_pref), ..attributes }
+    }
+
     pub(crate) const fn is_from(&self, source: PeerId, path_id: u32) -> bool {
         self.source.0 == source.0 && self.path_id == path_id
     }
@@ -58,14 +75,22 @@ impl Path {
 pub(crate) struct Best {
     pub(crate) source: PeerId,
     pub(crate) attributes: Attributes,
+    pub(crate) local_pref: u32,
     pub(crate) next_hop: Option<NextHopId>,
+}
+
+impl Best {
+    /// The attributes with LOCAL_PREF after import policy.
+    pub(crate) fn in_force(&self) -> PathAttributes {
+        PathAttributes { local_pref: Some(self.local_pref), ..self.attributes.value() }
+    }
 }
 
 /// Everything about one prefix.
 #[derive(Debug)]
 pub(crate) struct Entry<P> {
     pub(crate) prefix: P,
-    pub(crate) paths: Vec<Path>,
+    pub(crate) paths: Paths,
     /// Loc-RIB.
     pub(crate) best: Option<Best>,
     /// The kernel route wanted.
@@ -128,7 +153,7 @@ impl<P: NetPrefix> Table<P> {
                 vacant.insert(id);
                 entries.insert(Entry {
                     prefix,
-                    paths: Vec::new(),
+                    paths: Paths::default(),
                     best: None,
                     fib: None,
                     fib_told: false,
@@ -187,7 +212,7 @@ impl<P: NetPrefix> Table<P> {
         let Some(entry) = self.entries.get_mut(id.index()) else { return false };
         if let Some(counts) = sources.counts_mut(path.source, P::FAMILY) {
             counts.received += 1;
-            counts.rejected += u32::from(path.refusal.is_some());
+            counts.rejected += u32::from(path.refusal().is_some());
         }
         if let Some(next_hop) = path.next_hop {
             next_hops.hold(next_hop);
@@ -197,8 +222,9 @@ impl<P: NetPrefix> Table<P> {
         match former {
             Some(former) => {
                 let same = former.attributes == path.attributes
+                    && former.local_pref == path.local_pref
                     && former.next_hop == path.next_hop
-                    && former.refusal == path.refusal;
+                    && former.refusal() == path.refusal();
                 let (why, multipath) = (former.why, former.multipath);
                 let former = std::mem::replace(former, path);
                 Self::forget(&former, sources, next_hops);
@@ -212,10 +238,6 @@ impl<P: NetPrefix> Table<P> {
             }
             None => {
                 self.paths += 1;
-                // Most prefixes have one path; the usual growth would begin with room for four.
-                if entry.paths.is_empty() {
-                    entry.paths.reserve_exact(1);
-                }
                 entry.paths.push(path);
             }
         }
@@ -226,7 +248,7 @@ impl<P: NetPrefix> Table<P> {
     fn forget(path: &Path, sources: &mut Sources, next_hops: &mut NextHops) {
         if let Some(counts) = sources.counts_mut(path.source, P::FAMILY) {
             counts.received -= 1;
-            counts.rejected -= u32::from(path.refusal.is_some());
+            counts.rejected -= u32::from(path.refusal().is_some());
             counts.stale -= u32::from(path.stale);
         }
         if let Some(next_hop) = path.next_hop {
@@ -252,8 +274,7 @@ impl<P: NetPrefix> Table<P> {
     ) {
         let Some(id) = self.find(prefix) else { return };
         let Some(entry) = self.entries.get_mut(id.index()) else { return };
-        let Some(at) = entry.paths.iter().position(|it| it.is_from(source, path_id)) else { return };
-        let path = entry.paths.remove(at);
+        let Some(path) = entry.paths.take(|it| it.is_from(source, path_id)) else { return };
         Self::forget(&path, sources, next_hops);
         self.paths -= 1;
         Self::mark(entry, id, &mut self.dirty);
@@ -292,7 +313,7 @@ impl<P: NetPrefix> Table<P> {
         let Self { entries, dirty, .. } = self;
         for (index, entry) in entries.iter_mut() {
             let mut any = false;
-            for path in &mut entry.paths {
+            for path in entry.paths.iter_mut() {
                 any |= changed(&entry.prefix, path);
             }
             if any {
@@ -353,7 +374,19 @@ impl<P: NetPrefix> Table<P> {
 }
 
 impl<P> Entry<P> {
-    const fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.paths.is_empty() && self.best.is_none() && self.fib.is_none() && !self.fib_queued && !self.dirty
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefix::Ipv4Prefix;
+
+    #[test]
+    fn a_million_routes_are_a_hundred_megabytes() {
+        assert!(size_of::<Entry<Ipv4Prefix>>() <= 96, "{} octets", size_of::<Entry<Ipv4Prefix>>());
+        assert!(size_of::<Path>() <= 40, "{} octets", size_of::<Path>());
     }
 }

@@ -241,7 +241,7 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
 struct Judge {
     importer: Importer,
     name: std::sync::Arc<str>,
-    last: Option<(Attributes, NextHopId, Result<Attributes, Refusal>)>,
+    last: Option<(Attributes, NextHopId, Result<u32, Refusal>)>,
 }
 
 fn judge_family<P: NetPrefix>(
@@ -249,30 +249,29 @@ fn judge_family<P: NetPrefix>(
     family: &mut super::tables::FamilyTables<P>,
     shared: &mut super::tables::Shared,
 ) {
-    let super::tables::Shared { interner, next_hops, sources, guards, .. } = shared;
+    let super::tables::Shared { next_hops, sources, guards, .. } = shared;
     family.table.revise(|prefix, path: &mut Path| {
         let (Some(judge), Some(hop)) = (judges.get_mut(&path.source), path.next_hop) else { return false };
         let admitted = match &judge.last {
-            Some((received, id, result)) if *received == path.received && *id == hop => result.clone(),
+            Some((received, id, result)) if *received == path.attributes && *id == hop => *result,
             _ => {
                 let Some(next_hop) = next_hops.get(hop) else { return false };
-                let result = admit(&path.received, &next_hop, &judge.importer, guards, interner);
-                judge.last = Some((path.received.clone(), hop, result.clone()));
+                let result = admit(&path.attributes.value(), &next_hop, &judge.importer, guards);
+                judge.last = Some((path.attributes.clone(), hop, result));
                 result
             }
         };
-        let (attributes, refusal) = match admitted {
-            Err(refusal) => (path.received.clone(), Some(refusal)),
-            Ok(attributes) => (attributes, guards.judge(*prefix, judge.importer.kind, &judge.name)),
+        let (local_pref, refusal) = match admitted {
+            Err(refusal) => (path.attributes.summary().local_pref.unwrap_or(0), Some(refusal)),
+            Ok(local_pref) => (local_pref, guards.judge(*prefix, judge.importer.kind, &judge.name)),
         };
-        if attributes == path.attributes && refusal == path.refusal {
+        if local_pref == path.local_pref && refusal == path.refusal() {
             return false;
         }
         if let Some(counts) = sources.counts_mut(path.source, P::FAMILY) {
-            counts.rejected = counts.rejected + u32::from(refusal.is_some()) - u32::from(path.refusal.is_some());
+            counts.rejected = counts.rejected + u32::from(refusal.is_some()) - u32::from(path.refusal().is_some());
         }
-        path.attributes = attributes;
-        path.refusal = refusal;
+        path.local_pref = local_pref;
         path.why = refusal.map_or(Why::Undecided, Why::Refused);
         true
     });

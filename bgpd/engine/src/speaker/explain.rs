@@ -83,21 +83,23 @@ impl Speaker {
         let of = |peer: PeerId| entry.paths.iter().filter(move |path| path.source == peer);
         match view {
             View::LocRib => routes.extend(self.candidates(entry)),
-            View::Received(peer) => routes.extend(of(peer).map(|path| RouteStatus {
-                attributes: Arc::new(path.received.value().clone()),
-                ..self.route(entry, path)
-            })),
+            View::Received(peer) => {
+                routes.extend(of(peer).map(|path| RouteStatus {
+                    attributes: Arc::new(path.attributes.value()),
+                    ..self.route(entry, path)
+                }))
+            }
             View::Accepted(peer) => {
-                routes.extend(of(peer).filter(|it| it.refusal.is_none()).map(|path| self.route(entry, path)));
+                routes.extend(of(peer).filter(|it| it.refusal().is_none()).map(|path| self.route(entry, path)));
             }
             View::Rejected(peer) => {
-                routes.extend(of(peer).filter(|it| it.refusal.is_some()).map(|path| self.route(entry, path)));
+                routes.extend(of(peer).filter(|it| it.refusal().is_some()).map(|path| self.route(entry, path)));
             }
             View::Advertised(peer) => {
                 if let (Ok(sent), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
                     routes.push(RouteStatus {
                         next_hop: Some(*sent.route.next_hop()),
-                        attributes: Arc::new(sent.route.attributes().clone()),
+                        attributes: Arc::new(family.attributes_sent(peer, sent)),
                         ..best
                     });
                 }
@@ -136,7 +138,7 @@ impl Speaker {
     }
 
     fn route<P: NetPrefix>(&self, entry: &Entry<P>, path: &Path) -> RouteStatus {
-        let attributes = path.attributes.value();
+        let attributes = path.in_force();
         let best = is_best(entry, path);
         let deferred = path.why == Why::Undecided && self.deferral.is_waiting(P::FAMILY);
         RouteStatus {
@@ -144,7 +146,7 @@ impl Speaker {
             peer: self.source_name(path.source),
             next_hop: path.next_hop.and_then(|id| self.tables.shared.next_hops.get(id)),
             local_pref: attributes.local_pref.unwrap_or(0),
-            attributes: Arc::new(attributes.clone()),
+            attributes: Arc::new(attributes),
             best,
             multipath: path.multipath,
             installed: entry.fib_confirmed && (best || path.multipath),

@@ -166,7 +166,7 @@ impl Speaker {
         let origin = self.origins.attributes(prefix)?;
         let calico = self.config.calico_local_pref;
         let local_pref = if calico { calico_local_pref(origin.metric) } else { DEFAULT_LOCAL_PREF };
-        Some(self.tables.shared.interner.intern(PathAttributes {
+        Some(self.tables.shared.interner.intern(&PathAttributes {
             local_pref: Some(local_pref),
             communities: origin.communities.clone(),
             large_communities: origin.large_communities.clone(),
@@ -189,10 +189,9 @@ fn store<P: NetPrefix>(
     let path = Path {
         source: PeerId::LOCAL,
         path_id: 0,
-        received: attributes.clone(),
+        local_pref: attributes.summary().local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
         attributes,
         next_hop: None,
-        refusal: None,
         why: Why::Undecided,
         multipath: false,
         stale: false,

@@ -23,6 +23,8 @@ struct Settling<'s> {
     watched: Option<Vec<(Prefix, Option<PeerId>)>>,
     /// The former process may have left a kernel route.
     kernel_is_stale: bool,
+    /// The shell writes kernel routes.
+    installs: bool,
 }
 
 impl Speaker {
@@ -64,6 +66,7 @@ impl Speaker {
             notes: Vec::new(),
             watched: self.watch_routes.then(Vec::new),
             kernel_is_stale: self.config.restarted && self.deferral.kernel_is_stale(family),
+            installs: self.config.installs_routes,
         };
         match family {
             Family::Ipv4Unicast => settling.run(&mut self.tables.v4, &mut self.tables.shared),
@@ -166,12 +169,13 @@ impl Settling<'_> {
 
     /// Decides the dirty entries; returns those whose best path changed.
     fn decide<P: NetPrefix>(&mut self, table: &mut Table<P>, shared: &Shared) -> Vec<crate::rib::PrefixId> {
-        let selector = Selector {
+        let mut selector = Selector {
             sources: &shared.sources,
             next_hops: &shared.next_hops,
             options: self.selector_options,
             multipath: self.multipath,
             local_as: self.local_as,
+            last_route: None,
         };
         let mut changed = Vec::new();
         for id in table.take_dirty() {
@@ -193,12 +197,13 @@ impl Settling<'_> {
             }
             let has = (entry.best.is_some(), entry.fib.is_some());
             if changes.fib {
-                entry.fib_confirmed = false;
-                table.fib_confirmed -= u32::from(had.2);
+                entry.fib_confirmed = has.1 && !self.installs;
+                let confirmed = u32::from(entry.fib_confirmed);
+                table.fib_confirmed = table.fib_confirmed + confirmed - u32::from(had.2);
             }
             table.best = table.best + u32::from(has.0) - u32::from(had.0);
             table.fib_wanted = table.fib_wanted + u32::from(has.1) - u32::from(had.1);
-            if changes.fib || stale_goes {
+            if self.installs && (changes.fib || stale_goes) {
                 table.queue_fib(id);
             }
             if !has.0 {

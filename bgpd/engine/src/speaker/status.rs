@@ -168,7 +168,7 @@ fn wanted_fib<P: NetPrefix>(family: &FamilyTables<P>) -> Vec<(P, FibUpdate)> {
 fn count_installed<P: NetPrefix>(family: &FamilyTables<P>, installed: &mut Installed) {
     for (_, entry) in family.table.iter().filter(|(_, entry)| entry.fib_confirmed) {
         let best = entry.best.as_ref().map(|it| it.source);
-        for path in &entry.paths {
+        for path in entry.paths.iter() {
             if path.multipath || Some(path.source) == best {
                 installed.entry(path.source).or_default()[P::FAMILY] += 1;
             }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::group::Group;
+use crate::group::{Group, Sent};
 use crate::policy::CompiledGuards;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix};
 use crate::rib::{Best, Interner, NextHops, PeerId, PrefixId, Sources, Table};
+use crate::wire::PathAttributes;
 
 /// What the families have in common.
 #[derive(Debug)]
@@ -48,6 +49,12 @@ impl<P: crate::prefix::NetPrefix> FamilyTables<P> {
     /// The group that a peer is a member of.
     pub(super) fn group_of(&self, peer: PeerId) -> Option<&Group<P>> {
         self.groups.iter().find(|group| group.member(peer).is_some())
+    }
+
+    /// The attributes that a peer was sent.
+    pub(super) fn attributes_sent(&self, peer: PeerId, sent: &Sent) -> PathAttributes {
+        let four_octet_as = self.group_of(peer).is_none_or(|group| group.key.send.four_octet_as);
+        sent.route.block().read(four_octet_as)
     }
 
     /// Takes back paths of one peer; returns how many.

@@ -16,8 +16,8 @@ use crate::reason::{Diagnosis, Refusal, Why};
 use crate::rib::{Attributes, Path, PeerId};
 use crate::session::Event;
 use crate::wire::{
-    MessageKind, NextHop, Notification, Outcome, Reach, RefreshKind, RouteRefresh, Update, decode_update,
-    encode_route_refresh,
+    MessageKind, NextHop, Notification, Outcome, PathAttributes, Reach, RefreshKind, RouteRefresh, Update,
+    decode_update, encode_route_refresh,
 };
 
 /// Bound of a refresh that never ends.
@@ -77,7 +77,7 @@ impl Speaker {
     }
 
     fn apply(&mut self, id: PeerId, update: Update) {
-        let received = update.attributes.map(|it| self.tables.shared.interner.intern(it));
+        let received = update.attributes.map(|it| (self.tables.shared.interner.intern(&it), it));
         let Some(peer) = self.peers.get(id.index()) else { return };
         let Some(importer) = self.importer(peer) else { return };
         let mut applying = Applying {
@@ -226,7 +226,7 @@ impl Applying<'_> {
     fn apply<P: NetPrefix>(
         &mut self,
         reach: Reach<P>,
-        received: Option<&Attributes>,
+        received: Option<&(Attributes, PathAttributes)>,
         family: &mut FamilyTables<P>,
         shared: &mut Shared,
     ) {
@@ -234,11 +234,11 @@ impl Applying<'_> {
             let path_id = nlri.path_id.unwrap_or(0);
             family.table.remove(&nlri.prefix, self.id, path_id, &mut shared.sources, &mut shared.next_hops);
         }
-        let (Some(next_hop), Some(received)) = (reach.next_hop, received) else { return };
+        let (Some(next_hop), Some((attributes, received))) = (reach.next_hop, received) else { return };
         if reach.announced.is_empty() {
             return;
         }
-        let admitted = admit(received, &next_hop, self.importer, &shared.guards, &mut shared.interner);
+        let admitted = admit(received, &next_hop, self.importer, &shared.guards);
         let hop = shared.next_hops.id(next_hop, self.interface_of(&next_hop));
         for nlri in &reach.announced {
             let path_id = nlri.path_id.unwrap_or(0);
@@ -255,10 +255,9 @@ impl Applying<'_> {
             let path = Path {
                 source: self.id,
                 path_id,
-                received: received.clone(),
-                attributes: admitted.as_ref().unwrap_or(received).clone(),
+                attributes: attributes.clone(),
+                local_pref: admitted.unwrap_or(received.local_pref.unwrap_or(0)),
                 next_hop: Some(hop),
-                refusal,
                 why: refusal.map_or(Why::Undecided, Why::Refused),
                 multipath: false,
                 stale: false,

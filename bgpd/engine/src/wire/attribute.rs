@@ -101,7 +101,7 @@ pub(super) struct RawAttribute<'a> {
     pub(super) code: u8,
     pub(super) value: &'a [u8],
     /// Flags, code, length and value.
-    whole: &'a [u8],
+    pub(super) whole: &'a [u8],
 }
 
 impl RawAttribute<'_> {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::attribute::{EXTENDED, OPTIONAL_NON_TRANSITIVE, OPTIONAL_TRANSITIVE, PARTIAL, WELL_KNOWN};
 use super::frame::{HEADER_LENGTH, MessageKind};
-use super::{AS_TRANS, AttributeCode, EncodeContext, PathAttributes, UnknownAttribute};
+use super::{AS_TRANS, AttributeCode, PathAttributes, UnknownAttribute};
 use crate::prefix::Family;
 
 /// A buffer that begins with the header of a message; its length is written by [`patch_length`].
@@ -63,24 +63,15 @@ pub fn end_of_rib(family: Family) -> Bytes {
     out.freeze()
 }
 
-/// Which of the attributes that a receiver may discard are left out to save room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reduction {
-    None,
-    Aggregator,
-    AllDiscardable,
-}
-
-/// Writes the attributes of a route ascending by code, MP_REACH_NLRI excepted; NEXT_HOP if `next_hop` is given.
+/// Writes the attributes of a route ascending by code, MP_REACH_NLRI excepted; NEXT_HOP if `next_hop` is given. `four` is
+/// true towards a speaker of 4-octet AS numbers.
 pub(super) fn encode_attributes(
-    context: &EncodeContext,
+    four: bool,
     attributes: &PathAttributes,
     next_hop: Option<Ipv4Addr>,
-    reduction: Reduction,
     out: &mut Vec<u8>,
 ) {
     let mut writer = Writer { out, attributes, unknown: &attributes.unknown };
-    let four = context.four_octet_as;
     writer.put(AttributeCode::ORIGIN, WELL_KNOWN, 1).put_u8(attributes.origin.code());
     let path = &attributes.as_path;
     path.encode(four, writer.put(AttributeCode::AS_PATH, WELL_KNOWN, path.encoded_length(four)));
@@ -93,11 +84,10 @@ pub(super) fn encode_attributes(
     if let Some(local_pref) = attributes.local_pref {
         writer.put(AttributeCode::LOCAL_PREF, WELL_KNOWN, 4).put_u32(local_pref);
     }
-    if attributes.atomic_aggregate && reduction < Reduction::AllDiscardable {
+    if attributes.atomic_aggregate {
         writer.put(AttributeCode::ATOMIC_AGGREGATE, WELL_KNOWN, 0);
     }
-    let aggregator = attributes.aggregator.filter(|_| reduction < Reduction::Aggregator);
-    if let Some((as_number, identifier)) = aggregator {
+    if let Some((as_number, identifier)) = attributes.aggregator {
         if four {
             writer.put(AttributeCode::AGGREGATOR, OPTIONAL_TRANSITIVE, 8).put_u32(as_number);
         } else {
@@ -116,7 +106,7 @@ pub(super) fn encode_attributes(
         let length = path.encoded_length(true);
         path.encode(true, writer.put(AttributeCode::AS4_PATH, OPTIONAL_TRANSITIVE, length));
     }
-    if let Some((as_number, identifier)) = aggregator
+    if let Some((as_number, identifier)) = attributes.aggregator
         && !four
         && as_number > u32::from(u16::MAX)
     {

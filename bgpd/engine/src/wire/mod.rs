@@ -6,6 +6,7 @@
 mod as_path;
 mod attribute;
 mod attributes;
+mod block;
 mod capability;
 mod community;
 mod encode;
@@ -22,6 +23,7 @@ mod validation;
 pub use as_path::{AsPath, ParseAsPathError, Segment, SegmentKind, Segments};
 pub use attribute::{AttributeError, Fault, Outcome};
 pub use attributes::{AttributeCode, Origin, Partial, PathAttributes, UnknownAttribute};
+pub(crate) use block::Block;
 pub use capability::{AddPathMode, Capabilities, Fqdn, GracefulRestart, LongLivedFamily, Role};
 pub use community::{Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity, ParseCommunityError};
 pub use encode::{end_of_rib, keepalive};
@@ -31,6 +33,7 @@ pub use nlri::{Nlri, Reach};
 pub use notification::{Notification, decode_notification, encode_notification};
 pub use open::{ExpectedAs, OpenExpectation, OpenMessage, decode_open, encode_open};
 pub use pack::{EncodeContext, Unsent, UnsentReason, pack_announcements, pack_withdrawals};
+pub(crate) use pack::{classic_next_hop, pack_block};
 pub use refresh::{RefreshKind, RouteRefresh, decode_route_refresh, encode_route_refresh};
 pub use update::{Update, UpdateContext, decode_update};
 

@@ -1,9 +1,12 @@
 //! UPDATEs from routes, packed exactly (RFC 4271 §4.3, RFC 4760, RFC 7606 §5.1, RFC 8654).
 
+use std::net::Ipv4Addr;
+
 use bytes::{BufMut, BytesMut};
 
 use super::attribute::{EXTENDED, OPTIONAL};
-use super::encode::{Reduction, encode_attributes, patch_length, patch_u16, put_header};
+use super::block::{Block, DISCARDABLE};
+use super::encode::{patch_length, patch_u16, put_header};
 use super::frame::{HEADER_LENGTH, MAX_EXTENDED_LENGTH, MessageKind};
 use super::nlri::{encode_nlri, encoded_length};
 use super::{AttributeCode, NextHop, Nlri, PathAttributes};
@@ -60,29 +63,51 @@ pub fn pack_announcements<P: NetPrefix>(
     nlri: impl IntoIterator<Item = Nlri<P>>,
     out: &mut BytesMut,
 ) -> Result<usize, Unsent<P>> {
-    let classic = match (P::FAMILY, next_hop) {
+    let mut octets = Vec::with_capacity(256);
+    let block = Block::write(attributes, context.four_octet_as, classic_next_hop(P::FAMILY, next_hop), &mut octets);
+    pack_block(context, block, next_hop, nlri, out)
+}
+
+/// The next hop that is written as NEXT_HOP, beside the other attributes.
+pub(crate) const fn classic_next_hop(family: Family, next_hop: &NextHop) -> Option<Ipv4Addr> {
+    match (family, next_hop) {
         (Family::Ipv4Unicast, NextHop::V4(address)) => Some(*address),
-        (Family::Ipv4Unicast, NextHop::V6 { .. }) if context.extended_next_hop_v4 => None,
-        (Family::Ipv6Unicast, NextHop::V6 { .. }) => None,
-        _ => {
-            let nlri = nlri.into_iter().collect();
-            return Err(Unsent { messages: 0, nlri, reason: UnsentReason::NextHop });
+        _ => None,
+    }
+}
+
+/// [`pack_announcements`] for attributes that are octets already, with [`classic_next_hop`] among them.
+pub(crate) fn pack_block<P: NetPrefix>(
+    context: &EncodeContext,
+    block: Block<'_>,
+    next_hop: &NextHop,
+    nlri: impl IntoIterator<Item = Nlri<P>>,
+    out: &mut BytesMut,
+) -> Result<usize, Unsent<P>> {
+    let classic = classic_next_hop(P::FAMILY, next_hop).is_some();
+    let understood = match (P::FAMILY, next_hop) {
+        (Family::Ipv4Unicast, NextHop::V6 { .. }) => context.extended_next_hop_v4,
+        (Family::Ipv6Unicast, NextHop::V4(_)) => false,
+        _ => true,
+    };
+    if !understood {
+        return Err(Unsent { messages: 0, nlri: nlri.into_iter().collect(), reason: UnsentReason::NextHop });
+    }
+    let write = |block: &[u8], out: &mut BytesMut, nlri: &mut dyn Iterator<Item = Nlri<P>>| {
+        if classic {
+            Layout::announce_classic(context, block).pack(nlri, out)
+        } else {
+            Layout::announce_multiprotocol(context, P::FAMILY, next_hop, block).pack(nlri, out)
         }
     };
-    let write = |block: &[u8], out: &mut BytesMut, nlri: &mut dyn Iterator<Item = Nlri<P>>| match classic {
-        Some(_) => Layout::announce_classic(context, block).pack(nlri, out),
-        None => Layout::announce_multiprotocol(context, P::FAMILY, next_hop, block).pack(nlri, out),
-    };
-    let mut block = Vec::with_capacity(256);
-    encode_attributes(context, attributes, classic, Reduction::None, &mut block);
-    let (mut messages, mut unfit) = write(&block, out, &mut nlri.into_iter());
-    for reduction in [Reduction::Aggregator, Reduction::AllDiscardable] {
+    let (mut messages, mut unfit) = write(block.0, out, &mut nlri.into_iter());
+    for codes in DISCARDABLE {
         if unfit.is_empty() {
             return Ok(messages);
         }
-        block.clear();
-        encode_attributes(context, attributes, classic, reduction, &mut block);
-        let (written, still_unfit) = write(&block, out, &mut unfit.into_iter());
+        let mut reduced = Vec::with_capacity(block.0.len());
+        block.without(codes, &mut reduced);
+        let (written, still_unfit) = write(&reduced, out, &mut unfit.into_iter());
         messages += written;
         unfit = still_unfit;
     }

@@ -1,7 +1,7 @@
 //! One TCP connection: a task that reads and one that writes. What either sees goes to the speaker's loop as an
 //! [`Input`]; nothing is decided here.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use engine::ConnId;
@@ -11,7 +11,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
     time::timeout,
 };
@@ -19,6 +19,8 @@ use tokio::{
 use crate::input::Input;
 
 const READ_BUFFER: usize = 64 * 1024;
+/// Pieces read that may wait to be handled. What comes faster stays in the socket, and TCP slows the peer down.
+const UNHANDLED: usize = 4;
 /// How long a closed connection waits for the peer's FIN: closing a socket with unread input sends RST, which may
 /// overtake the NOTIFICATION.
 const LINGER: Duration = Duration::from_secs(1);
@@ -48,11 +50,13 @@ impl Connection {
 
 async fn read(conn: ConnId, mut reader: OwnedReadHalf, inputs: mpsc::Sender<Input>) {
     let mut buffer = BytesMut::with_capacity(READ_BUFFER);
+    let unhandled = Arc::new(Semaphore::new(UNHANDLED));
     loop {
+        let Ok(room) = unhandled.clone().acquire_owned().await else { return };
         buffer.reserve(READ_BUFFER / 4);
         let input = match reader.read_buf(&mut buffer).await {
             Ok(0) => Input::Closed { conn, error: None },
-            Ok(_) => Input::Received { conn, bytes: buffer.split().freeze() },
+            Ok(_) => Input::Received { conn, bytes: buffer.split().freeze(), room },
             Err(error) => Input::Closed { conn, error: Some(error) },
         };
         let ended = matches!(input, Input::Closed { .. });

@@ -40,7 +40,8 @@ pub(crate) struct Driver {
     pub(crate) source: Source,
     pub(crate) listener: Supervisor,
     pub(crate) inputs: mpsc::Sender<Input>,
-    pub(crate) fib: FibHandle,
+    /// `None` if learned routes are not installed.
+    pub(crate) fib: Option<FibHandle>,
     pub(crate) next_hops: NextHopsHandle,
     pub(crate) events: broadcast::Sender<EventMessage>,
     pub(crate) speaker: Option<Speaker>,
@@ -143,8 +144,9 @@ impl Driver {
                     Err(error) => speaker.handle_connect_failed(now, conn, connect_error(&error)),
                 }
             }
-            Input::Received { conn, bytes } if self.connections.contains_key(&conn) => {
+            Input::Received { conn, bytes, room } if self.connections.contains_key(&conn) => {
                 speaker.handle_received(now, conn, &bytes);
+                drop(room);
             }
             Input::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
                 speaker.handle_sent(now, conn, bytes)
@@ -180,10 +182,6 @@ impl Driver {
         while let Some(update) = speaker.poll_fib() {
             routes.push(update);
         }
-        let mut actions = Vec::new();
-        while let Some(action) = speaker.poll_action() {
-            actions.push(action);
-        }
         while let Some(event) = speaker.poll_event() {
             events::log(&event);
             if let Some(message) = events::message(&event) {
@@ -191,10 +189,10 @@ impl Driver {
                 let _ = self.events.send(message);
             }
         }
-        if !routes.is_empty() {
-            self.fib.apply(routes);
+        if let Some(fib) = self.fib.as_ref().filter(|_| !routes.is_empty()) {
+            fib.apply(routes);
         }
-        for action in actions {
+        while let Some(action) = self.speaker.as_mut().and_then(Speaker::poll_action) {
             self.carry_out(action);
         }
     }

@@ -28,8 +28,7 @@ pub(crate) type Foreign = Arc<Mutex<std::collections::BTreeSet<IpNetwork>>>;
 
 /// Hands changes to the writing thread.
 pub(crate) struct FibHandle {
-    updates: Option<Sender<Vec<FibUpdate>>>,
-    inputs: mpsc::Sender<Input>,
+    updates: Sender<Vec<FibUpdate>>,
 }
 
 impl FibHandle {
@@ -41,31 +40,15 @@ impl FibHandle {
         let writer = RouteWriter::open()?;
         let (updates, queue) = channel();
         let stale = stale.into_iter().map(|route| (route.destination, route.canonical())).collect();
-        let mut fib = Fib { writer, stale, foreign, pending: BTreeMap::new(), inputs: inputs.clone() };
+        let mut fib = Fib { writer, stale, foreign, pending: BTreeMap::new(), inputs };
         thread::Builder::new().name("fib".to_owned()).spawn(move || fib.run(&queue))?;
-        Ok(Self { updates: Some(updates), inputs })
-    }
-
-    /// A speaker that keeps its routes to itself: everything counts as installed.
-    pub(crate) const fn none(inputs: mpsc::Sender<Input>) -> Self {
-        Self { updates: None, inputs }
+        Ok(Self { updates })
     }
 
     /// Queues changes; what became of them comes back as [`Input::Installed`].
     pub(crate) fn apply(&self, updates: Vec<FibUpdate>) {
-        match &self.updates {
-            // The thread ends only with the process.
-            Some(queue) => drop(queue.send(updates)),
-            None => {
-                let results = updates.iter().filter_map(|update| match update {
-                    FibUpdate::Replace { prefix, .. } => Some((*prefix, InstallResult::Installed)),
-                    FibUpdate::Remove { prefix } => Some((*prefix, InstallResult::Removed)),
-                    FibUpdate::Sweep { .. } => None,
-                });
-                let (inputs, input) = (self.inputs.clone(), Input::Installed(results.collect()));
-                tokio::spawn(async move { inputs.send(input).await });
-            }
-        }
+        // The thread ends only with the process.
+        let _ = self.updates.send(updates);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use datastore::syncer;
 use engine::{ConnId, InstallResult, Prefix, Reachability};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 use crate::view::View;
 
@@ -36,6 +36,8 @@ pub(crate) enum Input {
         conn: ConnId,
         /// As they came.
         bytes: Bytes,
+        /// Lets the connection read on once they are handled.
+        room: OwnedSemaphorePermit,
     },
     /// The kernel took bytes.
     Sent {

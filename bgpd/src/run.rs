@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,7 +45,7 @@ struct Setup {
     name: String,
     socket: PathBuf,
     state_directory: PathBuf,
-    metrics: Option<std::net::SocketAddr>,
+    metrics: Option<SocketAddr>,
     install_routes: bool,
 }
 
@@ -99,18 +101,15 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         NextHopsHandle::start(foreign.clone(), inputs.clone()).await.context("reading the kernel's tables")?;
     let fib = if setup.install_routes {
         let stale = nexthops::routes_of_ours(&Netlink::open()?).await?;
-        FibHandle::start(stale, foreign, inputs.clone())?
+        Some(FibHandle::start(stale, foreign, inputs.clone())?)
     } else {
-        FibHandle::none(inputs.clone())
+        None
     };
     feed(inputs.clone());
     let services = Routes::default()
         .add_service(BgpServer::new(StatusService::new(inputs.clone(), events.clone())))
         .add_service(OriginServer::new(OriginService::new(inputs.clone())));
-    tokio::spawn(api.serve(services, std::future::pending()));
-    if let Some(address) = setup.metrics {
-        metrics::start(address, inputs.clone());
-    }
+    answer_apart(api.serve(services, std::future::pending()), setup.metrics, inputs.clone())?;
     let driver = Driver {
         name: setup.name,
         clock: Clock::start(),
@@ -128,6 +127,23 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
     };
     driver.run(queue, shutdown::requested()).await;
     tokio::time::sleep(FAREWELL).await;
+    Ok(())
+}
+
+/// Answers questions on a thread of its own, so that writing down a full table never delays a KEEPALIVE.
+fn answer_apart(
+    api: impl Future<Output = Result<(), rpc::Error>> + Send + 'static,
+    metrics: Option<SocketAddr>,
+    inputs: mpsc::Sender<Input>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = async move {
+        if let Some(address) = metrics {
+            metrics::start(address, inputs);
+        }
+        api.await
+    };
+    thread::Builder::new().name("api".to_owned()).spawn(move || runtime.block_on(work))?;
     Ok(())
 }
 

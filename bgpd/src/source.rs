@@ -174,6 +174,9 @@ impl Source {
         config.forwarding_preserved = PerFamily::new(restarted, restarted);
         config.origin_sources = vec![source.to_owned()];
         config.calico_local_pref = matches!(self.origin, ConfigOrigin::Cluster { .. });
+        if let ConfigOrigin::Static(router) = &self.origin {
+            config.installs_routes = router.install_routes;
+        }
         config
     }
 

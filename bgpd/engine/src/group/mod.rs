@@ -209,6 +209,11 @@ impl<P: NetPrefix> Group<P> {
         }
     }
 
+    /// True if a member has a queue.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.members.values().all(Member::is_in_step)
+    }
+
     /// True if something outside the table still refers to the prefix.
     pub(crate) fn refers_to(&self, id: PrefixId) -> bool {
         self.out.get(id).is_ok() || self.members.values().any(|member| member.has_queued(id))

@@ -114,6 +114,8 @@ pub(crate) struct Table<P> {
     dirty: Vec<PrefixId>,
     fib_queue: VecDeque<PrefixId>,
     emptying: Vec<PrefixId>,
+    /// So many of them could not go when they were last looked at.
+    referred: usize,
     paths: u32,
     pub(crate) best: u32,
     pub(crate) fib_wanted: u32,
@@ -129,6 +131,7 @@ impl<P: NetPrefix> Table<P> {
             dirty: Vec::new(),
             fib_queue: VecDeque::new(),
             emptying: Vec::new(),
+            referred: 0,
             paths: 0,
             best: 0,
             fib_wanted: 0,
@@ -352,9 +355,13 @@ impl<P: NetPrefix> Table<P> {
         }
     }
 
-    /// Drops empty entries that nobody outside refers to.
-    pub(crate) fn sweep(&mut self, referred: impl Fn(PrefixId) -> bool) {
+    /// Drops empty entries that nobody outside refers to. Those that were referred to are not looked at every time, unless
+    /// `all` says that nobody does any more: a slow peer may refer to a whole table.
+    pub(crate) fn sweep(&mut self, all: bool, referred: impl Fn(PrefixId) -> bool) {
         let Self { ids, hasher, entries, emptying, .. } = self;
+        if !all && emptying.len() <= 2 * self.referred {
+            return;
+        }
         emptying.retain(|id| {
             let Some(entry) = entries.get_mut(id.index()) else { return false };
             if !entry.is_empty() {
@@ -370,6 +377,7 @@ impl<P: NetPrefix> Table<P> {
             entries.remove(id.index());
             false
         });
+        self.referred = emptying.len();
     }
 }
 

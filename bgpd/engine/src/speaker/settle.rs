@@ -2,7 +2,7 @@
 
 use super::Speaker;
 use super::tables::{FamilyTables, Shared};
-use crate::group::{Note, Surroundings};
+use crate::group::{Group, Note, Surroundings};
 use crate::outbox::Outbox;
 use crate::output::{Event, FibUpdate, InstallResult};
 use crate::prefix::{Family, NetPrefix, Prefix};
@@ -164,7 +164,8 @@ impl Settling<'_> {
                 group.drain_all(table, &around, self.outbox, &mut self.notes);
             }
         }
-        table.sweep(|id| groups.iter().any(|group| group.refers_to(id)));
+        let all = !groups.iter().any(Group::has_queued);
+        table.sweep(all, |id| groups.iter().any(|group| group.refers_to(id)));
     }
 
     /// Decides the dirty entries; returns those whose best path changed.

@@ -87,15 +87,25 @@ impl<P: NetPrefix> Group<P> {
     }
 
     /// Takes a member in; it gets what it lacks of the whole table.
-    pub(crate) fn join(&mut self, mut member: Member, table: &Table<P>, around: &Surroundings<'_>) {
-        if self.members.is_empty() {
-            let all: Vec<PrefixId> = table.iter().filter(|(_, it)| it.best.is_some()).map(|(id, _)| id).collect();
-            self.export_all(&all, table, around);
+    pub(crate) fn join(&mut self, member: Member, table: &Table<P>, around: &Surroundings<'_>) {
+        let peer = member.peer;
+        let (is_first, alone) = (self.members.is_empty(), self.alone());
+        let lacks = |best: &Best| is_first || alone == Some(best.source);
+        self.members.insert(peer, member);
+        if is_first || alone.is_some() {
+            let lacking = table.iter().filter(|(_, it)| it.best.as_ref().is_some_and(lacks));
+            let lacking: Vec<PrefixId> = lacking.map(|(id, _)| id).collect();
+            self.export_all(&lacking, table, around);
         }
-        for id in self.out.by_route() {
-            member.note(id, None);
+        let all = self.out.by_route();
+        if let Some(member) = self.members.get_mut(&peer) {
+            all.into_iter().for_each(|id| member.note(id, None));
         }
-        self.members.insert(member.peer, member);
+    }
+
+    /// The only member. It is told nothing of its own routes, so that the Adj-RIB-Out need not have them.
+    fn alone(&self) -> Option<PeerId> {
+        self.members.keys().next().copied().filter(|_| self.members.len() == 1)
     }
 
     /// Lets a member go; its connection is gone.
@@ -137,12 +147,14 @@ impl<P: NetPrefix> Group<P> {
         table: &Table<P>,
         around: &Surroundings<'_>,
     ) -> Vec<(PrefixId, Option<Sent>)> {
+        let alone = self.alone();
         let mut memo = Memo::with_hasher(FixedState::default());
         let mut last: Option<(MemoKey, Result<Sent, Withheld>)> = None;
         let mut changes = Vec::with_capacity(changed.len());
         for id in changed {
             let new = match table.get(*id).and_then(|entry| entry.best.as_ref()) {
                 None => Err(Withheld::NoPath),
+                Some(best) if Some(best.source) == alone => Err(Withheld::FromThisPeer),
                 Some(best) => {
                     let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop);
                     match &last {

@@ -14,7 +14,7 @@ mod table;
 
 pub(crate) use attributes::{Attributes, Interner};
 pub(crate) use decision::{Candidate, Options, decide};
-pub(crate) use next_hops::{NextHopId, NextHops, Resolution};
+pub(crate) use next_hops::{KernelRoute, NextHopId, NextHops, Resolution};
 pub(crate) use paths::Paths;
 pub(crate) use selection::Selector;
 pub(crate) use source::{PeerId, Source, Sources};

@@ -27,6 +27,10 @@ impl NextHopId {
     }
 }
 
+/// Next hops of a kernel route, sorted, shared by all prefixes that have the same. Two counters, because a table has a
+/// pointer to one in each entry, and a pointer to a slice is twice as long.
+pub(crate) type KernelRoute = Arc<Arc<[FibNextHop]>>;
+
 /// What is known about reaching a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resolution {
@@ -47,7 +51,7 @@ struct Known {
     users: u32,
     resolution: Resolution,
     /// As the only next hop of a kernel route; empty while unreachable.
-    route: Arc<[FibNextHop]>,
+    route: KernelRoute,
     /// The resolution changed since the table was last walked.
     changed: bool,
 }
@@ -75,17 +79,17 @@ fn direct((next_hop, interface): Key) -> Option<FibNextHop> {
     interface.map(|_| FibNextHop { gateway, interface, onlink: true, weight: 1 })
 }
 
-fn resolve(key: Key, answer: Option<Option<Reachability>>) -> (Resolution, Arc<[FibNextHop]>) {
+fn resolve(key: Key, answer: Option<Option<Reachability>>) -> (Resolution, KernelRoute) {
     if let Some(route) = direct(key) {
-        return (Resolution::Reachable { metric: 0 }, Arc::new([route]));
+        return (Resolution::Reachable { metric: 0 }, Arc::new(Arc::new([route])));
     }
     match answer {
-        None => (Resolution::Unknown, Arc::new([])),
-        Some(None) => (Resolution::Unreachable, Arc::new([])),
+        None => (Resolution::Unknown, KernelRoute::default()),
+        Some(None) => (Resolution::Unreachable, KernelRoute::default()),
         Some(Some(Reachability { metric, interface, gateway, onlink })) => {
             let gateway = gateway.unwrap_or(key.0.address());
             let route = FibNextHop { gateway, interface: Some(interface), onlink, weight: 1 };
-            (Resolution::Reachable { metric }, Arc::new([route]))
+            (Resolution::Reachable { metric }, Arc::new(Arc::new([route])))
         }
     }
 }
@@ -209,7 +213,7 @@ impl NextHops {
     }
 
     /// The kernel's next hops of a route through this one alone; empty while unreachable.
-    pub(crate) fn route(&self, id: NextHopId) -> Option<&Arc<[FibNextHop]>> {
+    pub(crate) fn route(&self, id: NextHopId) -> Option<&KernelRoute> {
         self.known.get(id.slot()).map(|it| &it.route)
     }
 

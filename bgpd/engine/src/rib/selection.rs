@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::table::Best;
-use super::{Candidate, Entry, NextHops, Options, Path, PeerId, Resolution, Sources, decide};
+use super::{Candidate, Entry, KernelRoute, NextHops, Options, Path, PeerId, Resolution, Sources, decide};
 use crate::config::Multipath;
 use crate::output::FibNextHop;
 use crate::prefix::NetPrefix;
@@ -21,7 +21,7 @@ pub(crate) struct Selector<'s> {
     pub(crate) multipath: Multipath,
     pub(crate) local_as: u32,
     /// The last route over several next hops: the next prefix often has the same, and shares it.
-    pub(crate) last_route: Option<Arc<[FibNextHop]>>,
+    pub(crate) last_route: Option<KernelRoute>,
 }
 
 /// What changed.
@@ -63,7 +63,7 @@ impl Selector<'_> {
         refusal.is_none()
     }
 
-    fn only(&self, path: &mut Path) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
+    fn only(&self, path: &mut Path) -> (Option<Best>, Option<KernelRoute>) {
         if !self.is_candidate(path) {
             return (None, None);
         }
@@ -72,7 +72,7 @@ impl Selector<'_> {
         (Some(best_of(path)), fib)
     }
 
-    fn among(&mut self, paths: &mut [Path]) -> (Option<Best>, Option<Arc<[FibNextHop]>>) {
+    fn among(&mut self, paths: &mut [Path]) -> (Option<Best>, Option<KernelRoute>) {
         let mut eligible = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter_mut().enumerate() {
             if self.is_candidate(path) {
@@ -124,7 +124,7 @@ impl Selector<'_> {
     }
 
     /// The kernel route over the paths of equal cost, the best first.
-    fn multipath_route(&mut self, paths: &mut [Path], equal: &[usize]) -> Arc<[FibNextHop]> {
+    fn multipath_route(&mut self, paths: &mut [Path], equal: &[usize]) -> KernelRoute {
         let best = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.clone());
         let mut members: Vec<(FibNextHop, Option<f32>)> = Vec::with_capacity(equal.len());
         for index in equal {
@@ -149,8 +149,8 @@ impl Selector<'_> {
         let mut route: Vec<FibNextHop> = members.into_iter().map(|(hop, _)| hop).collect();
         route.sort_unstable();
         match &self.last_route {
-            Some(last) if **last == *route => last.clone(),
-            _ => self.last_route.insert(route.into()).clone(),
+            Some(last) if ***last == *route => last.clone(),
+            _ => self.last_route.insert(Arc::new(route.into())).clone(),
         }
     }
 }

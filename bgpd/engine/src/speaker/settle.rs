@@ -129,7 +129,7 @@ fn next_fib_of<P: NetPrefix>(table: &mut Table<P>) -> Option<FibUpdate> {
         match &entry.fib {
             Some(next_hops) => {
                 entry.fib_told = true;
-                return Some(FibUpdate::Replace { prefix, next_hops: next_hops.clone() });
+                return Some(FibUpdate::Replace { prefix, next_hops: (**next_hops).clone() });
             }
             None if std::mem::take(&mut entry.fib_told) => return Some(FibUpdate::Remove { prefix }),
             None => {}

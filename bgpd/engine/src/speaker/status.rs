@@ -157,7 +157,7 @@ fn wanted_fib<P: NetPrefix>(family: &FamilyTables<P>) -> Vec<(P, FibUpdate)> {
     let mut wanted: Vec<(P, FibUpdate)> = Vec::new();
     for (_, entry) in family.table.iter() {
         if let Some(next_hops) = &entry.fib {
-            let (prefix, next_hops) = (entry.prefix.into(), next_hops.clone());
+            let (prefix, next_hops) = (entry.prefix.into(), (**next_hops).clone());
             wanted.push((entry.prefix, FibUpdate::Replace { prefix, next_hops }));
         }
     }

@@ -562,3 +562,42 @@ fn the_longest_match_of_an_address_is_found() {
     assert_eq!(find(&mut net, "11.0.0.1"), None);
     assert_eq!(find(&mut net, "2001:db8::9"), Some(prefix("2001:db8::/32")));
 }
+
+#[test]
+fn a_peer_that_joins_later_is_told_what_the_only_one_before_it_had_announced() {
+    let mut net = Net::new(7);
+    let [a, hub, c] = [(1, 65001), (2, 65002), (3, 65003)]
+        .map(|(number, as_number)| net.add(&address(number), speaker(as_number, number)));
+    let peer = |number: u8| open_peer(&format!("n{number}"), &address(number), 65000 + u32::from(number));
+    net.set_peer(a, peer(2));
+    net.set_peer(c, peer(2));
+    net.set_peer(hub, peer(1));
+    net.originate(a, "10.1.0.0/16");
+    net.originate(a, "10.2.0.0/16");
+    net.run_secs(20);
+    assert_eq!(net.route(hub, "10.1.0.0/16").unwrap(), [address(1)]);
+    net.set_peer(hub, peer(3));
+    net.originate(c, "10.3.0.0/16");
+    net.establish(&[(hub, "n3")], 60);
+    net.run_secs(5);
+    for told in ["10.1.0.0/16", "10.2.0.0/16"] {
+        assert!(net.route(c, told).is_some(), "{told}");
+    }
+    assert!(net.route(a, "10.3.0.0/16").is_some());
+    net.withdraw(a, "10.2.0.0/16");
+    net.run_secs(5);
+    assert_eq!(net.route(c, "10.2.0.0/16"), None);
+    // Alone again: what comes and goes meanwhile is known to the next one.
+    let now = net.instant();
+    net.speaker(hub).remove_peer(now, "n3");
+    net.run_secs(1);
+    assert_eq!(net.route(a, "10.3.0.0/16"), None);
+    net.withdraw(a, "10.1.0.0/16");
+    net.originate(a, "10.4.0.0/16");
+    net.run_secs(5);
+    net.set_peer(hub, peer(3));
+    net.establish(&[(hub, "n3")], 60);
+    net.run_secs(5);
+    assert!(net.route(c, "10.4.0.0/16").is_some());
+    assert_eq!(net.route(c, "10.1.0.0/16"), None);
+}

@@ -133,30 +133,30 @@ impl Dataplane {
                 Some(actual) if before == self.generation => actual,
                 _ => self.tables.list().map_err(|error| error.to_string())?,
             };
-            let changes = nft::diff(&actual, desired);
-            match self.commit(&changes)? {
-                Commit::Done => {
-                    let after = self.tables.generation().map_err(|error| error.to_string())?;
-                    // Any other number means that somebody else committed since, perhaps to our table.
-                    if after == before.wrapping_add(u32::from(!changes.is_empty())) {
-                        self.ruleset = Some(desired.clone());
-                        self.generation = after;
-                        return Ok(());
-                    }
-                }
-                Commit::Stale => {}
-                Commit::Refused(refused) => return Err(sentence(&refused, &changes)),
+            if let Some(after) = self.commit(&nft::stages(&actual, desired), before)? {
+                self.ruleset = Some(desired.clone());
+                self.generation = after;
+                return Ok(());
             }
         }
         Err("others keep changing the kernel's rulesets".to_owned())
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<Commit, String> {
-        if changes.is_empty() {
-            Ok(Commit::Done)
-        } else {
-            self.tables.commit(changes).map_err(|error| error.to_string())
+    /// Commits transactions one after the other upon generation `before`. Gives the generation then; `None` when somebody
+    /// else committed since, perhaps to our table.
+    fn commit(&mut self, stages: &[Vec<Change>], before: u32) -> Result<Option<u32>, String> {
+        let mut expected = before;
+        for changes in stages {
+            match self.tables.commit(changes).map_err(|error| error.to_string())? {
+                Commit::Done => expected = expected.wrapping_add(1),
+                Commit::Stale => return Ok(None),
+                Commit::Refused(refused) => return Err(sentence(&refused, changes)),
+            }
+            if self.tables.generation().map_err(|error| error.to_string())? != expected {
+                return Ok(None);
+            }
         }
+        Ok(Some(expected))
     }
 
     async fn apply_routes(&mut self, desired: &BTreeMap<IpNetwork, DesiredRoute>) -> Result<(), String> {

@@ -118,7 +118,7 @@ impl CalcGraph {
                 }
             }
         }
-        if !touched.is_empty() || self.rendered.interfaces.is_empty() {
+        if !(touched.is_empty() && changed.policies.is_empty()) || self.rendered.interfaces.is_empty() {
             self.rendered.interfaces = self.interface_sets();
         }
         for place in changed.policies.values().flatten() {
@@ -186,8 +186,8 @@ impl CalcGraph {
         let mut ruleset = self.rendered.fixed.clone();
         ruleset.sets.extend(self.rendered.interfaces.clone());
         ruleset.sets.extend(self.rendered.selectors.clone());
-        for (name, group) in self.groups.rendered() {
-            ruleset.add_chain(name, Arc::clone(&group.chain));
+        for group in self.groups.rendered() {
+            ruleset.add_chain(&group.name, Arc::clone(&group.chain));
             ruleset.sets.extend(group.networks.clone());
         }
         let masquerade = self.addressing.masquerade_sets();

@@ -3,32 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nft::{Datatype, Element, Name, Set, Verdict};
+use nft::{Datatype, Element, Set};
 use resources::Key;
 
+use crate::EndpointId;
 use crate::model::{Direction, Policy};
 use crate::render::{self, Group};
 use crate::selection::Selection;
-use crate::{EndpointId, names};
 
-/// One group of one direction: who is in it and what it renders to.
+/// One group: how many are in it and what it renders to.
 #[derive(Debug)]
 struct Shared {
-    direction: Direction,
-    policies: Vec<Key>,
     users: usize,
     rendered: Group,
 }
 
+/// What makes a group: the policies in evaluation order.
+type GroupKey = (Direction, Vec<Key>);
+
 /// The group of an endpoint in each direction; `None`: no policy governs it there.
-type Assignment = [Option<Name>; 2];
+type Assignment = [Option<GroupKey>; 2];
 
 /// All groups in use.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    groups: BTreeMap<Name, Shared>,
+    groups: BTreeMap<GroupKey, Shared>,
     assigned: BTreeMap<EndpointId, Assignment>,
-    by_policy: BTreeMap<Key, BTreeSet<Name>>,
+    by_policy: BTreeMap<Key, BTreeSet<GroupKey>>,
 }
 
 impl Groups {
@@ -44,35 +45,34 @@ impl Groups {
             Some(wanted) => self.assigned.insert(id.clone(), wanted),
             None => self.assigned.remove(id),
         };
-        before.into_iter().flatten().flatten().for_each(|name| self.leave(&name));
+        before.into_iter().flatten().flatten().for_each(|group| self.leave(&group));
     }
 
-    fn join(&mut self, direction: Direction, policies: Vec<Arc<Policy>>) -> Name {
-        let keys: Vec<_> = policies.iter().map(|policy| policy.place.key.clone()).collect();
-        let name = names::group(keys.iter(), direction);
-        if let Some(group) = self.groups.get_mut(&name) {
-            group.users += 1;
-            return name;
+    fn join(&mut self, direction: Direction, policies: Vec<Arc<Policy>>) -> GroupKey {
+        let group = (direction, policies.iter().map(|policy| policy.place.key.clone()).collect::<Vec<_>>());
+        if let Some(shared) = self.groups.get_mut(&group) {
+            shared.users += 1;
+            return group;
         }
-        for key in &keys {
-            self.by_policy.entry(key.clone()).or_default().insert(name.clone());
+        for policy in &group.1 {
+            self.by_policy.entry(policy.clone()).or_default().insert(group.clone());
         }
-        let rendered = render::group(direction, &policies);
-        self.groups.insert(name.clone(), Shared { direction, policies: keys, users: 1, rendered });
-        name
+        self.groups.insert(group.clone(), Shared { users: 1, rendered: render::group(direction, &policies) });
+        group
     }
 
-    fn leave(&mut self, name: &Name) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        group.users = group.users.saturating_sub(1);
-        if group.users > 0 {
+    fn leave(&mut self, group: &GroupKey) {
+        let Some(shared) = self.groups.get_mut(group) else { return };
+        shared.users = shared.users.saturating_sub(1);
+        if shared.users > 0 {
             return;
         }
-        for key in self.groups.remove(name).into_iter().flat_map(|group| group.policies) {
-            if let Some(names) = self.by_policy.get_mut(&key) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.by_policy.remove(&key);
+        self.groups.remove(group);
+        for policy in &group.1 {
+            if let Some(groups) = self.by_policy.get_mut(policy) {
+                groups.remove(group);
+                if groups.is_empty() {
+                    self.by_policy.remove(policy);
                 }
             }
         }
@@ -80,22 +80,22 @@ impl Groups {
 
     /// Renders the groups of a policy anew. Their endpoints must have been assigned before.
     pub(crate) fn refresh(&mut self, key: &Key, selection: &Selection) {
-        for name in self.by_policy.get(key).into_iter().flatten() {
-            let Some(group) = self.groups.get_mut(name) else { continue };
-            let policies: Vec<_> =
-                group.policies.iter().filter_map(|key| selection.policy(key)).map(Arc::clone).collect();
-            group.rendered = render::group(group.direction, &policies);
+        for group in self.by_policy.get(key).into_iter().flatten() {
+            let Some(shared) = self.groups.get_mut(group) else { continue };
+            let (direction, policies) = group;
+            let policies: Vec<_> = policies.iter().filter_map(|key| selection.policy(key)).map(Arc::clone).collect();
+            shared.rendered = render::group(*direction, &policies);
         }
     }
 
-    /// What all groups render to, by name.
-    pub(crate) fn rendered(&self) -> impl Iterator<Item = (&Name, &Group)> {
-        self.groups.iter().map(|(name, group)| (name, &group.rendered))
+    /// What all groups render to.
+    pub(crate) fn rendered(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values().map(|shared| &shared.rendered)
     }
 
     /// Whether any endpoint's outgoing connections are governed.
     pub(crate) fn has_egress(&self) -> bool {
-        self.groups.values().any(|group| group.direction == Direction::Egress)
+        self.groups.keys().any(|(direction, _)| *direction == Direction::Egress)
     }
 
     /// The map from interface to chain of one direction.
@@ -110,7 +110,8 @@ impl Groups {
                 Direction::Ingress => ingress,
                 Direction::Egress => egress,
             };
-            let verdict = group.map_or_else(|| render::allow(direction), Verdict::Goto);
+            let shared = group.and_then(|group| self.groups.get(&group));
+            let verdict = shared.map_or_else(|| render::allow(direction), |shared| shared.rendered.goto());
             (Element::ifname(interface), verdict)
         });
         Set::verdict_map([Datatype::Ifname]).with_entries(entries)

@@ -1,7 +1,7 @@
 //! Names of sets and chains: the same content has the same name on every node and after every restart.
 
-use nft::{Element, Family, Name};
-use resources::{Key, Protocol};
+use nft::{Chain, Element, Family, Name};
+use resources::Protocol;
 use sha1::{Digest, Sha1};
 
 use crate::membership::{Content, SetKey};
@@ -95,13 +95,12 @@ pub(crate) fn networks<'e>(elements: impl Iterator<Item = &'e Element>, family: 
     digester.finish(&format!("n{}_", digit(family)))
 }
 
-/// `gi_…`, `go_…`: the endpoints to which these policies apply, by who the policies are and not what they say, so that
-/// a changed policy is a changed chain and not another one.
-pub(crate) fn group<'k>(keys: impl Iterator<Item = &'k Key>, direction: Direction) -> Name {
+/// `gi_…`, `go_…`: a chain of these rules. A chain never changes, another takes its place: the interfaces that are led to
+/// it change over one by one, each from all of the former rules to all of the new.
+pub(crate) fn chain(chain: &Chain, direction: Direction) -> Name {
     let mut digester = Digester::new();
-    for key in keys {
-        let namespace = key.namespace.as_deref().unwrap_or_default();
-        digester.bytes(key.kind.name().as_bytes()).bytes(namespace.as_bytes()).bytes(key.name.as_bytes());
+    for rule in &chain.rules {
+        digester.bytes(nft::rule_text(rule).as_bytes());
     }
     digester.finish(match direction {
         Direction::Ingress => "gi_",

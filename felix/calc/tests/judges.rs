@@ -6,13 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
+#[path = "../../../kernel/nft/tests/support/apply.rs"]
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use calc::{CalcGraph, Config, Desired, Update};
 use ipnetwork::IpNetwork;
-use nft::Packet;
+use nft::{Hook, Packet, Ruleset};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use resources::{
@@ -160,6 +162,23 @@ fn world() -> impl Strategy<Value = World> {
             .map(|policy| ((policy.metadata.namespace.clone(), policy.metadata.name.clone()), policy))
             .collect();
         World { namespaces, pods, policies: by_key.into_values().collect() }
+    })
+}
+
+/// A world, and the same after one policy or one pod has become another, come or gone. Only one: of two objects that
+/// change together, each may be seen before the other.
+fn one_change() -> impl Strategy<Value = (World, World)> {
+    (world(), pod_facts(), network_policy(), 0..6usize, 0..4).prop_map(|(from, facts, policy, index, kind)| {
+        let mut to = from.clone();
+        let known = to.policies.iter().any(|other| other.metadata.name == policy.metadata.name);
+        match kind {
+            0 => to.pods[index] = Some(facts),
+            1 => to.pods[index] = None,
+            2 if index < to.policies.len() => to.policies[index].spec = policy.spec,
+            _ if known => to.policies.retain(|other| other.metadata.name != policy.metadata.name),
+            _ => to.policies.push(policy),
+        }
+        (from, to)
     })
 }
 
@@ -334,6 +353,15 @@ fn graph() -> CalcGraph {
     graph
 }
 
+const HOOKS: [Hook; 3] = [Hook::Prerouting, Hook::Input, Hook::Forward];
+
+/// What happens at one hook.
+fn only(ruleset: &Ruleset, hook: Hook) -> Ruleset {
+    let mut only = ruleset.clone();
+    only.chains.retain(|_, chain| chain.base.is_none_or(|base| base.hook == hook));
+    only
+}
+
 fn assert_same(left: &Desired, right: &Desired) -> Result<(), TestCaseError> {
     prop_assert_eq!(text(left), text(right));
     prop_assert_eq!(&left.endpoints, &right.endpoints);
@@ -381,5 +409,39 @@ proptest! {
             before = Some((desired, world));
             state = next;
         }
+    }
+
+    #[test]
+    fn what_is_denied_before_and_after_is_denied_to_packets_under_way((from, to) in one_change()) {
+        let mut graph = graph();
+        change(&mut graph, &State::default(), &from.state());
+        graph.flush();
+        let old = graph.current().unwrap().clone();
+        change(&mut graph, &from.state(), &to.state());
+        graph.flush();
+        let new = graph.current().unwrap().clone();
+        let packets: Vec<_> = (packets(&from).into_iter().chain(packets(&to)))
+            .filter(|packet| !passes(&old.ruleset, packet) && !passes(&new.ruleset, packet))
+            .collect();
+        let mut before = old.ruleset.clone();
+        for changes in nft::stages(&old.ruleset, &new.ruleset) {
+            let after = transaction::apply(&before, &changes);
+            for packet in &packets {
+                prop_assert!(!passes(&after, packet), "{packet:?}\n{}", nft::text(&after));
+            }
+            let under_way = transaction::in_between(&before, &after);
+            // A packet goes from hook to hook: the transaction happens while it is at one of them.
+            for at in HOOKS {
+                let earlier = HOOKS.iter().filter(|hook| **hook < at).map(|hook| only(&before, *hook));
+                let later = HOOKS.iter().filter(|hook| **hook > at).map(|hook| only(&after, *hook));
+                let way: Vec<_> = earlier.chain([only(&under_way, at)]).chain(later).collect();
+                for packet in &packets {
+                    let passes = way.iter().all(|ruleset| passes(ruleset, packet));
+                    prop_assert!(!passes, "{packet:?} at {at:?}\n{}", nft::text(&under_way));
+                }
+            }
+            before = after;
+        }
+        prop_assert_eq!(&before, &new.ruleset);
     }
 }

@@ -1,6 +1,6 @@
 //! One nftables table, `inet tortie`, as a value.
 //!
-//! A [`Ruleset`] holds sets, maps and chains. It can be compared ([`diff`]), written as netlink messages ([`encode`]),
+//! A [`Ruleset`] holds sets, maps and chains. It can be compared ([`diff`], [`stages`]), written as netlink messages ([`encode`]),
 //! read back from a dump ([`Decoder`]), printed as `nft -f` reads it ([`text`]) and asked what it does with a packet
 //! ([`verdict`]). Everything a type can hold works in all five. Nothing here does I/O: the crate `kernel` carries the
 //! bytes.
@@ -20,6 +20,7 @@ mod packet;
 mod rule;
 mod ruleset;
 mod set;
+mod stages;
 mod text;
 mod value;
 mod verdict;
@@ -38,6 +39,7 @@ pub use rule::{
 };
 pub use ruleset::Ruleset;
 pub use set::{Data, MapData, Set};
+pub use stages::stages;
 pub use text::{rule_text, text};
 pub use value::{Element, Value};
 pub use verdict::{Judgement, Outcome, Step, verdict};

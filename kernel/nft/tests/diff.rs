@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use nft::{Chain, Change, Data, Datatype, Element, Field, Name, Rule, Ruleset, Set, Statement, Verdict, diff};
+use nft::{Chain, Change, Data, Datatype, Element, Field, Name, Rule, Ruleset, Set, Statement, Verdict, diff, stages};
 use proptest::prelude::*;
 use support::{apply, v4};
 
@@ -79,6 +79,14 @@ proptest! {
     }
 
     #[test]
+    fn stages_one_after_the_other_give_what_shall_be(actual in ruleset(), desired in ruleset()) {
+        let stages = stages(&actual, &desired);
+        prop_assert!(stages.iter().all(|changes| !changes.is_empty()));
+        let result = stages.iter().fold(actual, |ruleset, changes| apply(&ruleset, changes));
+        prop_assert_eq!(result, desired);
+    }
+
+    #[test]
     fn equal_rulesets_differ_in_nothing(ruleset in ruleset()) {
         let copy = apply(&Ruleset::default(), &diff(&Ruleset::default(), &ruleset));
         prop_assert_eq!(diff(&copy, &ruleset), []);
@@ -126,6 +134,44 @@ fn another_verdict_is_a_deletion_and_an_addition() {
     map.set(Element::ifname("cali0"), Verdict::Drop);
     desired.add_set("to_pod", map);
     assert_eq!(names(&diff(&actual, &desired)), ["delete 1 elements of to_pod", "add 1 elements to to_pod"]);
+}
+
+#[test]
+fn an_interface_is_led_to_a_chain_that_is_there_and_away_from_one_that_is_kept_until_then() {
+    let mut actual = support::policy();
+    let from = |set: &str| Rule::new([Field::Ip4Saddr.within_set(set), Statement::accept()]);
+    actual.add_set("a", Set::of([Datatype::Ipv4Addr]).with_members([v4("10.0.0.1")]));
+    actual.add_chain("old", Chain::new([from("a")]));
+    let mut map = (*actual.sets["to_pod"]).clone();
+    map.set(Element::ifname("cali0"), Verdict::goto("old"));
+    actual.add_set("to_pod", map.clone());
+    let mut desired = actual.clone();
+    desired.chains.remove(&Name::from("old"));
+    desired.sets.remove(&Name::from("a"));
+    desired.add_chain("new", Chain::new([Rule::new([Statement::drop()])]));
+    map.set(Element::ifname("cali0"), Verdict::goto("new"));
+    desired.add_set("to_pod", map);
+    let stages: Vec<_> = stages(&actual, &desired).iter().map(|changes| names(changes)).collect();
+    assert_eq!(
+        stages,
+        [
+            vec!["add chain new", "add 1 rules to chain new"],
+            vec!["delete 1 elements of to_pod", "add 1 elements to to_pod"],
+            vec!["flush chain old", "delete set a", "delete chain old"],
+        ]
+    );
+}
+
+#[test]
+fn one_more_interface_of_a_known_chain_is_one_transaction() {
+    let actual = support::policy();
+    let mut desired = actual.clone();
+    let mut map = (*actual.sets["to_pod"]).clone();
+    map.set(Element::ifname("cali77"), Verdict::goto("deny"));
+    desired.add_set("to_pod", map);
+    assert_eq!(stages(&actual, &desired).len(), 1);
+    assert_eq!(stages(&desired, &actual).len(), 1);
+    assert_eq!(stages(&desired, &desired.clone()), Vec::<Vec<Change>>::new());
 }
 
 #[test]

@@ -86,10 +86,13 @@ impl Three<'_> {
     /// Waits until every node's kernel leads to the blocks of every other.
     fn wait_routes(&self) -> Result<()> {
         for owner in &self.workers {
-            let blocks = blocks(owner)?;
-            ensure!(blocks.len() == 2, "a block per family on {}: {blocks:?}", owner.node().name());
+            let mut found = Vec::new();
+            wait_until(&format!("a block per family on {}", owner.node().name()), SOON, || {
+                found = blocks(owner)?;
+                Ok(found.len() == 2)
+            })?;
             for other in self.workers.iter().filter(|other| other.node().name() != owner.node().name()) {
-                for (block, next_hop) in &blocks {
+                for (block, next_hop) in &found {
                     status(other).wait_kernel(block, &[*next_hop])?;
                 }
             }

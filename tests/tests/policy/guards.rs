@@ -139,7 +139,8 @@ pub(crate) fn nat_outgoing(lab: &Lab) -> Result<()> {
         let address = SocketAddr::new(target, 7);
         wait_until(&format!("a connection to {target}"), SOON, || connects(pod.inside(), address, false))?;
         let lines = |source: IpAddr| captures[capture].lines(&format!("tcp dst port 7 and src host {source}"));
-        ensure!(!lines(seen)?.is_empty(), "{target} saw nothing from {seen}");
+        // What is captured comes a little later.
+        wait_until(&format!("{target} to see {seen}"), SOON, || Ok(!lines(seen)?.is_empty()))?;
         ensure!(lines(unseen)?.is_empty(), "{target} saw {unseen}");
     }
     Ok(())

@@ -14,10 +14,18 @@ use crate::names;
 /// The chain of a group and the sets that only it looks into.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Has the group's name.
+    /// Made of what the chain says.
+    pub(crate) name: Name,
     pub(crate) chain: Arc<Chain>,
     /// Sets of networks. Their name is their content, so they never change.
     pub(crate) networks: BTreeMap<Name, Arc<Set>>,
+}
+
+impl Group {
+    /// Leads a packet there.
+    pub(crate) fn goto(&self) -> Verdict {
+        Verdict::Goto(self.name.clone())
+    }
 }
 
 /// Renders a group. The policies are those that govern the direction, in evaluation order.
@@ -27,7 +35,8 @@ pub(crate) fn group(direction: Direction, policies: &[Arc<Policy>]) -> Group {
     let mut rules: Vec<_> = tier.iter().flat_map(|policy| policy_rules(policy, direction, &mut needs)).collect();
     let end = tier.last().map_or(Action::Deny, |policy| policy.place.tier.default_action);
     rules.push(nft::Rule::new([verdict(end, direction).into()]));
-    Group { chain: Arc::new(Chain::new(rules)), networks: needs.networks }
+    let chain = Chain::new(rules);
+    Group { name: names::chain(&chain, direction), chain: Arc::new(chain), networks: needs.networks }
 }
 
 fn policy_rules(policy: &Policy, direction: Direction, needs: &mut Needs) -> Vec<nft::Rule> {

@@ -23,8 +23,8 @@ use crate::{
 
 /// Pods that come and go on a node.
 const NAMES: usize = 8;
-/// A SYN that is let through is answered; one that is lost while daemons die is sent again after one and three seconds.
-const FIRST_SYN: Duration = Duration::from_millis(3500);
+/// The first SYN must do it: the second comes after a second.
+const FIRST_SYN: Duration = Duration::from_millis(900);
 const DENIED_FOR: Duration = Duration::from_millis(30);
 
 /// Who has which address, on all nodes.

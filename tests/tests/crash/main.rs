@@ -51,7 +51,7 @@ spec: {podSelector: {matchLabels: {role: server}}, ingress: [{from: [{podSelecto
 
 fn main() {
     let needs = [Need::TORTIE];
-    tests::main(vec![test("two_hundred_operations_and_kills_lose_leak_and_double_nothing", &needs, random)])
+    tests::main(vec![test("two_hundred_operations_and_kills_lose_leak_and_double_nothing", &needs, random).once()])
 }
 
 /// Two nodes with a server, a friend and a foe each.

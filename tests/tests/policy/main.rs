@@ -44,7 +44,8 @@ fn main() {
         test("an_open_connection_is_cut_when_its_permission_goes_and_others_live_on", &needs, changes::cut),
         test("a_label_change_is_a_policy_change", &needs, changes::relabelled),
         test("what_changes_while_felix_is_dead_holds_when_it_is_back", &needs, changes::felix_dead),
-        test("what_is_denied_before_and_after_a_change_is_denied_during_it", &needs, exchange::denied_all_the_time),
+        test("what_is_denied_before_and_after_a_change_is_denied_during_it", &needs, exchange::denied_all_the_time)
+            .once(),
         test("an_interface_that_nobody_knows_is_dropped", &needs, guards::unknown_interface),
         test("a_source_that_is_not_the_pods_is_dropped", &needs, guards::spoofed),
         test("nat_outgoing_hides_pods_from_outside_only", &needs, guards::nat_outgoing),

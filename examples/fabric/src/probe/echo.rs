@@ -13,15 +13,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{Shutdown, shutdown};
 
+use super::widen;
 use crate::Namespace;
 
 /// How often an idle thread looks whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(200);
-
-/// What waits in the kernel while a busy machine does not let the thread run, in octets: seconds of several streams.
-const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Sends every datagram and every byte of a TCP connection back to where it came from.
 #[derive(Debug)]
@@ -39,8 +37,7 @@ impl Echo {
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
         let (udp, listener) = namespace.inside(|| {
             let udp = UdpSocket::bind(address).with_context(|| format!("udp {address}"))?;
-            // Only root on the machine itself may; others keep what the machine gives.
-            let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+            widen(&udp);
             let listener = TcpListener::bind(address).with_context(|| format!("tcp {address}"))?;
             Ok((udp, listener))
         })?;

@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
+use super::widen;
 use crate::Namespace;
 
 /// How long answers may be on their way after the last datagram was sent.
@@ -163,6 +164,7 @@ fn open(target: Target, source: Option<IpAddr>) -> Result<UdpSocket> {
         Target::Udp(_) => UdpSocket::bind(local).with_context(|| format!("binding {local}"))?,
         Target::Icmp(_) => icmp_socket(local)?,
     };
+    widen(&socket);
     socket.connect(address).with_context(|| format!("no route to {target}"))?;
     Ok(socket)
 }

@@ -96,6 +96,8 @@ impl Files {
         let mut scan = None;
         for change in self.notify.take() {
             match change {
+                // Temporary files of writers, mostly.
+                Change::File(file) | Change::Created(file) if layout::format(&file).is_none() => {}
                 // What the datastore writes is never changed in place, so that an unchanged signature says enough.
                 Change::File(file) if layout::is_state(&file) => self.refresh_if_changed(&file),
                 Change::File(file) => self.refresh(&file),

@@ -27,10 +27,11 @@ use crate::{
 pub(crate) enum Command {
     /// A resource changed.
     Datastore(syncer::Update),
-    /// A local endpoint is there; answered when its policy is in the kernel.
-    Attach(LocalEndpoint, oneshot::Sender<()>),
-    /// An endpoint's interface came, of this name and index; answered when its routes are in the kernel.
-    LinkReady(String, u32, oneshot::Sender<()>),
+    /// A local endpoint is there, and its interface has this index and is up; answered when its policy and then its
+    /// routes are in the kernel.
+    Attach(LocalEndpoint, u32, oneshot::Sender<()>),
+    /// A local endpoint was there before felix started.
+    Recover(LocalEndpoint),
     /// A local endpoint and its interface of this name are gone; answered when nothing of it is in the kernel.
     Detach(EndpointId, String, oneshot::Sender<()>),
 }
@@ -137,15 +138,13 @@ impl Agent {
     fn take(&mut self, command: Command) {
         match command {
             Command::Datastore(update) => self.take_update(update),
-            Command::Attach(endpoint, done) => {
+            Command::Attach(endpoint, index, done) => {
+                self.dataplane.link_came(endpoint.interface.clone(), index);
                 self.graph.on_update(calc::Update::Endpoint(endpoint));
-                self.waiting.push(done);
-            }
-            Command::LinkReady(name, index, done) => {
-                self.dataplane.link_came(name, index);
                 self.dirty = true;
                 self.waiting_for_routes.push(done);
             }
+            Command::Recover(endpoint) => self.graph.on_update(calc::Update::Endpoint(endpoint)),
             Command::Detach(id, interface, done) => {
                 self.graph.on_update(calc::Update::EndpointGone(id));
                 self.dataplane.link_went(&interface);

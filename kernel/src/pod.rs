@@ -72,24 +72,68 @@ pub struct Wired {
     pub pod_mac: MacAddress,
 }
 
-/// Makes the interface and everything on it. The host side is that of the calling thread's namespace. Blocks for about
-/// a millisecond: call it from a thread that may block.
+/// Makes the interface and everything on it: [`make_pair`], then [`PodPair::finish`].
 ///
-/// Whatever an earlier call with the same alias left under the host name is deleted first. When anything fails, the
-/// veth pair is deleted again, and with it all else but sysctls of the pod that are not per interface.
+/// # Errors
+/// Those of the two.
+pub fn wire_pod(pod: &PodLink<'_>) -> Result<Wired, Error> {
+    make_pair(pod)?.finish(pod)
+}
+
+/// A veth pair whose host end is up and which has nothing else yet: no carrier, no address, no route.
+#[derive(Debug)]
+pub struct PodPair {
+    socket: Socket,
+    host: Link,
+}
+
+/// Makes the pair: what costs the kernel most, and needs no address. The host side is that of the calling thread's
+/// namespace. Blocks for about a millisecond: call it from a thread that may block.
+///
+/// Whatever an earlier call with the same alias left under the host name is deleted first.
 ///
 /// # Errors
 /// [`Error::InterfaceTaken`] if the host name belongs to another endpoint or to nobody of ours,
 /// [`Error::PodInterfaceTaken`] if the pod already has an interface of that name; otherwise what the kernel refused.
-pub fn wire_pod(pod: &PodLink<'_>) -> Result<Wired, Error> {
+pub fn make_pair(pod: &PodLink<'_>) -> Result<PodPair, Error> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     let host = create(&mut socket, pod)?;
-    let wired = configure(&mut socket, pod, &host);
-    if wired.is_err() {
-        // The first error is the one to tell; a pair that stays behind is deleted by the next call.
-        let _ = delete(&mut socket, host.index);
+    let mut requests = Requests::default();
+    // No other link-local address than the gateway's, and none at all without IPv6.
+    let address_generation = sysctl::has_ipv6().then_some(AddressGeneration::None);
+    let change = LinkChange { alias: Some(pod.alias), address_generation, ..LinkChange::default() };
+    requests.push("set alias", pod.host_name, set(host.index, &change), 0);
+    requests.push("set up", pod.host_name, set(host.index, &up()), 0);
+    let pair = PodPair { socket, host };
+    pair.or_delete(|pair| requests.send(&mut pair.socket)?.all()).map(|(pair, ())| pair)
+}
+
+impl PodPair {
+    /// Index of the host end.
+    #[must_use]
+    pub fn host_index(&self) -> u32 {
+        self.host.index
     }
-    wired
+
+    /// Makes everything on the pair. When anything fails, the pair is deleted, and with it all else but sysctls of the
+    /// pod that are not per interface. Blocks as [`make_pair`] does.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn finish(self, pod: &PodLink<'_>) -> Result<Wired, Error> {
+        self.or_delete(|pair| configure(&mut pair.socket, pod, &pair.host)).map(|(_, wired)| wired)
+    }
+
+    fn or_delete<T>(mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<(Self, T), Error> {
+        match work(&mut self) {
+            Ok(done) => Ok((self, done)),
+            Err(error) => {
+                // The first error is the one to tell; a pair that stays behind is deleted by the next call.
+                let _ = delete(&mut self.socket, self.host.index);
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Deletes the pod interface with that host name, if its alias is this one, and with it the pod's end, addresses,
@@ -162,18 +206,13 @@ fn create(socket: &mut Socket, pod: &PodLink<'_>) -> Result<Link, Error> {
 fn configure(socket: &mut Socket, pod: &PodLink<'_>, host: &Link) -> Result<Wired, Error> {
     let families = Families::of(pod);
     host_sysctls(pod.host_name, families)?;
-    let mut requests = Requests::default();
-    // No other link-local address than the one below, and none at all without IPv6.
-    let address_generation = sysctl::has_ipv6().then_some(AddressGeneration::None);
-    let change = LinkChange { alias: Some(pod.alias), address_generation, ..LinkChange::default() };
-    requests.push("set alias", pod.host_name, set(host.index, &change), 0);
-    requests.push("set up", pod.host_name, set(host.index, &up()), 0);
     if families.v6 {
         let network = IpNetwork::new(GATEWAY_V6.into(), 64).unwrap_or(IpNetwork::from(IpAddr::from(GATEWAY_V6)));
         let address = Address::new(host.index, network);
+        let mut requests = Requests::default();
         requests.push("add address", address, RouteNetlinkMessage::NewAddress(address.message()), NLM_F_CREATE);
+        requests.send(socket)?.all()?;
     }
-    requests.send(socket)?.all()?;
 
     let peer = pod.namespace.run(|| configure_inside(pod, families))??;
     let pod_mac = peer.mac.unwrap_or(MacAddress([0; 6]));

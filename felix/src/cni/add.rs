@@ -11,7 +11,7 @@ use ipam::{Outcome, Owner, Request, Want};
 use ipnetwork::IpNetwork;
 use kernel::{
     MacAddress,
-    pod::{GATEWAY_V4, GATEWAY_V6, wire_pod},
+    pod::{GATEWAY_V4, GATEWAY_V6, make_pair},
 };
 use proto::{
     Timestamp,
@@ -102,12 +102,19 @@ impl Wiring {
     }
 
     /// The steps of an ADD. Whatever fails, [`Wiring::detach`] takes back all that was done.
+    ///
+    /// What takes long goes side by side: the pair is made while addresses are found, and is furnished while the policy
+    /// is committed. Nothing passes before the policy is in force: the table drops what comes from or goes to an
+    /// interface that it does not know, and the route to the pod is written after the policy.
     async fn attach(&self, config: &NetworkConfig, record: &mut Record) -> Result<(), CniFailure> {
         // Opened first: a namespace that is not there costs nobody an address.
-        Link::of(record, config.allow_ip_forwarding)?;
-        self.remember(record).await?;
-        let outcome = self.addresses.assign(self.request(config, record)?).await?;
-        record.addresses = match outcome {
+        let link = Link::of(record, config.allow_ip_forwarding)?;
+        let request = self.request(config, record)?;
+        self.remember(record)?;
+        // Both run to their end whatever becomes of the other: only then can they be taken back.
+        let pair = spawn_blocking(move || link.with(make_pair).map(|pair| (link, pair)));
+        let (outcome, pair) = tokio::join!(self.addresses.assign(request), pair);
+        record.addresses = match outcome? {
             Outcome::Assigned(assignments) => assignments.into_iter().map(|a| a.address).collect(),
             Outcome::Refused(refusal) => return Err(CniFailure::Refused(Box::new(refusal))),
         };
@@ -118,19 +125,19 @@ impl Wiring {
                 allowed: "1280 bytes or more with IPv6",
             });
         }
-        self.remember(record).await?;
-        let endpoint = record.endpoint();
-        self.in_kernel(|done| Command::Attach(endpoint, done)).await?;
-        let link = Link::of(record, config.allow_ip_forwarding)?;
-        let wired = spawn_blocking(move || link.with(wire_pod)).await??;
-        record.mac = wired.pod_mac.0;
-        let interface = record.interface.clone();
-        self.in_kernel(|done| Command::LinkReady(interface, wired.host_index, done)).await?;
+        self.remember(record)?;
+        let (mut link, pair) = pair??;
+        link.addresses.clone_from(&record.addresses);
+        let (endpoint, index) = (record.endpoint(), pair.host_index());
+        let wired = spawn_blocking(move || link.with(|pod| pair.finish(pod)));
+        let (applied, wired) = tokio::join!(self.in_kernel(|done| Command::Attach(endpoint, index, done)), wired);
+        record.mac = wired??.pod_mac.0;
+        applied?;
         record.complete = true;
-        self.remember(record).await
+        self.remember(record)
     }
 
-    async fn remember(&self, record: &Record) -> Result<(), CniFailure> {
+    fn remember(&self, record: &Record) -> Result<(), CniFailure> {
         self.records.put(record)?;
         self.attached().insert(record.id(), record.clone());
         Ok(())

@@ -34,13 +34,17 @@ impl Wiring {
     pub(super) async fn detach(&self, record: &Record) -> Result<(), CniFailure> {
         let name = InterfaceName::new(&record.interface)?;
         let alias = record.id().to_string();
-        match spawn_blocking(move || unwire_pod(&name, &alias)).await? {
+        let (id, interface) = (record.id(), record.interface.clone());
+        // The kernel takes tens of milliseconds for an interface, in which it waits for all that may still see it. The
+        // policy may go first: what the table does not know, it drops.
+        let unwired = spawn_blocking(move || unwire_pod(&name, &alias));
+        let (unwired, detached) = tokio::join!(unwired, self.in_kernel(|done| Command::Detach(id, interface, done)));
+        match unwired? {
             // Another container's by now: its own DEL will remove it.
             Ok(_) | Err(kernel::Error::InterfaceTaken { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let (id, interface) = (record.id(), record.interface.clone());
-        self.in_kernel(|done| Command::Detach(id, interface, done)).await?;
+        detached?;
         let addresses = record.addresses.iter().copied().collect();
         spawn_blocking(move || dataplane::forget_connections(&addresses)).await??;
         self.addresses.release(record.handle_id()).await?;

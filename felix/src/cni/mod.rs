@@ -68,8 +68,7 @@ impl Wiring {
         };
         for record in records {
             // Nobody waits for these: the first apply comes when the datastore is in sync.
-            let (done, _) = oneshot::channel();
-            let _ = self.commands.send(Command::Attach(record.endpoint(), done)).await;
+            let _ = self.commands.send(Command::Recover(record.endpoint())).await;
             self.attached().insert(record.id(), record);
         }
     }

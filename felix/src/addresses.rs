@@ -5,13 +5,16 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use datastore::{Datastore, Write};
 use ipam::{Answer, Batch, Operation, Outcome, Request, Step};
 use resources::IpamBlock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use crate::inventory::Inventory;
 
@@ -46,8 +49,16 @@ pub(crate) enum Error {
     /// The loop is gone.
     #[error("felix is stopping")]
     Stopping,
+    /// The loop is busy, or the datastore does not answer: its folder's lock may be held, or its disk be slow.
+    #[error("no answer of the datastore within {} s", .within.as_secs())]
+    Late {
+        /// How long it was waited for.
+        within: Duration,
+    },
 }
 
+/// How long an answer is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const QUEUE: usize = 1024;
 const BATCH: usize = 128;
 
@@ -84,10 +95,14 @@ impl Addresses {
         self.ask(|answer| Ask::Reconcile(live, answer)).await
     }
 
+    /// Whoever gives up gets nothing: what is assigned to nobody any more is released by the loop.
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Ask) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(ask(answer)).await.map_err(|_| Error::Stopping)?;
-        answered.await.map_err(|_| Error::Stopping)?
+        let asked = async {
+            self.requests.send(ask(answer)).await.map_err(|_| Error::Stopping)?;
+            answered.await.map_err(|_| Error::Stopping)?
+        };
+        timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Error::Late { within: ANSWER_WITHIN }))
     }
 }
 
@@ -107,6 +122,8 @@ impl Allocator {
             let mut answers = Vec::new();
             for ask in batch.drain(..) {
                 match ask {
+                    // Its undo may be next in the queue, and must not be overtaken.
+                    Ask::Assign(_, answer) if answer.is_closed() => {}
                     Ask::Assign(request, answer) => {
                         requests.push(*request);
                         answers.push(answer);
@@ -125,6 +142,7 @@ impl Allocator {
     async fn assign(&mut self, requests: Vec<Request>, answers: Vec<oneshot::Sender<Result<Outcome, Error>>>) {
         let view = Arc::new(self.inventory.borrow_and_update().view());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let handles: Vec<String> = requests.iter().map(|request| request.owner.handle_id.clone()).collect();
         let batch = Batch { view, requests, blocks: self.blocks.clone(), now };
         match drive(&*self.store, ipam::assign(batch)).await {
             Ok(assigned) => {
@@ -132,8 +150,10 @@ impl Allocator {
                 for unsound in &assigned.unsound {
                     tracing::error!("{unsound}; the block is not used");
                 }
-                for (answer, outcome) in answers.into_iter().zip(assigned.outcomes) {
-                    let _ = answer.send(Ok(outcome));
+                for ((answer, outcome), handle_id) in answers.into_iter().zip(assigned.outcomes).zip(handles) {
+                    if let Err(Ok(Outcome::Assigned(_))) = answer.send(Ok(outcome)) {
+                        self.take_back(handle_id).await;
+                    }
                 }
             }
             Err(error) => {
@@ -143,6 +163,13 @@ impl Allocator {
                     let _ = first.send(Err(error.into()));
                 }
             }
+        }
+    }
+
+    /// Who asked has given up, and its undo may be done already.
+    async fn take_back(&mut self, handle_id: String) {
+        if let Err(error) = self.release(handle_id.clone()).await {
+            tracing::warn!(%error, handle_id, "an address that nobody waits for is not released; its DEL will");
         }
     }
 
@@ -202,4 +229,74 @@ async fn carry_out(store: &dyn Datastore, operation: Operation) -> Result<Answer
         Write::Exists => ipam::Write::Exists,
         Write::NotFound => ipam::Write::NotFound,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use datastore::Memory;
+    use ipam::{Owner, Want};
+    use resources::{AllowedUse, IpPool, Kind, Resource};
+    use serde_json::json;
+
+    use super::*;
+
+    fn allocator() -> (Allocator, Arc<dyn Datastore>) {
+        let pool: IpPool =
+            serde_json::from_value(json!({"metadata": {"name": "v4"}, "spec": {"cidr": "10.65.0.0/16"}})).unwrap();
+        let mut known = Inventory::new("node");
+        known.apply(&Resource::IpPool(pool.into()));
+        let (_, inventory) = watch::channel(Arc::new(known));
+        let store: Arc<dyn Datastore> = Arc::new(Memory::new());
+        (Allocator { node: "node".to_owned(), store: store.clone(), inventory, blocks: Vec::new() }, store)
+    }
+
+    fn request(handle_id: &str) -> Request {
+        Request {
+            owner: Owner { handle_id: handle_id.to_owned(), attributes: [].into() },
+            purpose: AllowedUse::Workload,
+            namespace_labels: [].into(),
+            ipv4: Want::Yes,
+            ipv6: Want::No,
+            ipv4_pools: Vec::new(),
+            ipv6_pools: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    async fn handles(store: &Arc<dyn Datastore>) -> usize {
+        store.list(Kind::IpamHandle).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn an_address_that_nobody_waits_for_any_more_is_taken_back() {
+        let (mut allocator, store) = allocator();
+        let (answer, kept) = oneshot::channel();
+        let (late, gone) = oneshot::channel();
+        drop(gone);
+        allocator.assign(vec![request("net.a"), request("net.b")], vec![answer, late]).await;
+        assert!(matches!(kept.await, Ok(Ok(Outcome::Assigned(_)))));
+        assert_eq!(handles(&store).await, 1, "the handle of the one that was waited for");
+    }
+
+    #[tokio::test]
+    async fn an_assignment_that_was_given_up_in_the_queue_is_not_made_behind_its_undo() {
+        let (allocator, store) = allocator();
+        let (requests, queue) = mpsc::channel(8);
+        let addresses = Addresses { requests };
+        let (late, gone) = oneshot::channel();
+        addresses.requests.send(Ask::Assign(Box::new(request("net.a")), late)).await.unwrap();
+        drop(gone);
+        let undo = addresses.release("net.a".to_owned());
+        let (released, ()) = tokio::join!(undo, async { drop(tokio::spawn(allocator.run(queue))) });
+        assert_eq!(released.unwrap(), Vec::<IpAddr>::new());
+        assert_eq!(handles(&store).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_datastore_that_does_not_answer_is_not_waited_for_for_ever() {
+        let (requests, _queue) = mpsc::channel(8);
+        let addresses = Addresses { requests };
+        assert!(matches!(addresses.release("net.a".to_owned()).await, Err(Error::Late { .. })));
+        assert!(matches!(addresses.assign(request("net.a")).await, Err(Error::Late { .. })));
+    }
 }

@@ -35,7 +35,7 @@ impl Wiring {
         let config = request.config.unwrap_or_default();
         let (namespace, pod) = names::pod_of(&attachment);
         let interface = names::interface_of(&namespace, &pod, &attachment.if_name);
-        let _held = self.locks.hold(&interface).await;
+        let _held = self.locks.hold(&interface).await?;
         let id =
             calc::EndpointId { container_id: attachment.container_id.clone(), if_name: attachment.if_name.clone() };
         let known = self.attached().get(&id).cloned();

@@ -16,7 +16,7 @@ impl Wiring {
         let (namespace, pod) = names::pod_of(attachment);
         let interface = names::interface_of(&namespace, &pod, &attachment.if_name);
         let known = self.attached().get(&id).map(|record| record.interface.clone());
-        let _held = self.locks.hold(known.as_ref().unwrap_or(&interface)).await;
+        let _held = self.locks.hold(known.as_ref().unwrap_or(&interface)).await?;
         let record = self.attached().get(&id).cloned();
         match record {
             Some(record) => self.detach(&record).await,

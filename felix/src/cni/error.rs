@@ -1,5 +1,7 @@
 //! Why an attachment cannot be served, with the code that the CNI specification has for it.
 
+use std::time::Duration;
+
 use ipam::Refusal;
 use proto::cni::CniError;
 
@@ -21,6 +23,10 @@ pub(super) enum CniFailure {
     NotInSync,
     #[error("felix is stopping")]
     Stopping,
+    #[error("an ADD or DEL before has kept {interface} for more than {} s", .within.as_secs())]
+    Busy { interface: String, within: Duration },
+    #[error("felix goes on with it, but not within {} s; the node may be overloaded", .within.as_secs())]
+    Late { within: Duration },
     #[error("the policy is not in the kernel yet{}; see felix status", reasons(.unapplied))]
     NotApplied { unapplied: Vec<Unapplied> },
     #[error("no address: {0}; see felix show ipam")]
@@ -50,7 +56,12 @@ fn reasons(unapplied: &[Unapplied]) -> String {
 impl CniFailure {
     fn code(&self) -> u32 {
         match self {
-            Self::NotInSync | Self::Stopping | Self::NotApplied { .. } | Self::Addresses(_) => TRY_AGAIN_LATER,
+            Self::NotInSync
+            | Self::Stopping
+            | Self::Busy { .. }
+            | Self::Late { .. }
+            | Self::NotApplied { .. }
+            | Self::Addresses(_) => TRY_AGAIN_LATER,
             Self::Refused(refusal) if refusal.is_passing() => TRY_AGAIN_LATER,
             Self::Refused(_) => NO_ADDRESS,
             Self::NoNamespace { .. } => INVALID_ENVIRONMENT,

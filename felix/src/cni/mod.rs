@@ -77,8 +77,8 @@ impl Wiring {
     pub(crate) async fn undo_incomplete(&self) {
         let incomplete: Vec<Record> = self.attached().values().filter(|r| !r.complete).cloned().collect();
         for record in incomplete {
-            let _held = self.locks.hold(&record.interface).await;
-            // Its container may have been served meanwhile.
+            // Its container may be served just now, or have been meanwhile.
+            let Ok(_held) = self.locks.hold(&record.interface).await else { continue };
             if self.attached().get(&record.id()) != Some(&record) {
                 continue;
             }

@@ -1,6 +1,9 @@
 //! The gRPC side of the CNI server.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proto::cni::{
     AddReply, AddRequest, CheckReply, CheckRequest, CniError, DelReply, DelRequest, StatusReply, StatusRequest,
@@ -11,6 +14,9 @@ use tonic::{Request, Response, Status};
 use super::{CniFailure, Wiring};
 
 const NOT_AVAILABLE: u32 = 50;
+/// Longest wait for an answer: shorter than the plugin's patience, so that the runtime hears the reason and the code that
+/// says to come again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(50);
 
 /// Serves the plugin.
 pub(crate) struct CniService {
@@ -23,14 +29,18 @@ impl CniService {
         Self { wiring }
     }
 
-    /// Runs to the end whatever becomes of the caller, and counts.
+    /// Runs to the end whatever becomes of the caller, and counts. What takes too long goes on, holding its interface: the
+    /// same ADD again gets its answer, and a DEL takes back what it did.
     async fn finish<T: Send + 'static>(
         &self,
         command: &'static str,
         work: impl Future<Output = Result<T, CniFailure>> + Send + 'static,
     ) -> Result<Result<T, CniError>, Status> {
         let begun = Instant::now();
-        let result = tokio::spawn(work).await.map_err(|error| Status::internal(error.to_string()))?;
+        let result = match tokio::time::timeout(ANSWER_WITHIN, tokio::spawn(work)).await {
+            Ok(ended) => ended.map_err(|error| Status::internal(error.to_string()))?,
+            Err(_) => Err(CniFailure::Late { within: ANSWER_WITHIN }),
+        };
         let result = result.map_err(CniError::from);
         if let Err(error) = &result {
             tracing::warn!(command, code = error.code, "{}", error.message);

@@ -58,7 +58,7 @@ pub(crate) enum Error {
 }
 
 /// How long an answer is waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const QUEUE: usize = 1024;
 const BATCH: usize = 128;
 

@@ -11,7 +11,7 @@ use tokio::{sync::OwnedMutexGuard, time::timeout};
 use super::CniFailure;
 
 /// How long the ADD or DEL before is waited for.
-const FREE_WITHIN: Duration = Duration::from_secs(15);
+const FREE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Locks by name; a name that nobody holds takes no memory.
 #[derive(Debug, Default)]

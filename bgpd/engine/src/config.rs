@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::filter::Filters;
 use crate::prefix::{Family, PerFamily, Prefix};
 use crate::wire::{Community, LargeCommunity};
 
@@ -183,6 +184,8 @@ pub struct PeerConfig {
     pub import: ImportPolicy,
     /// What is sent to it.
     pub export: ExportPolicy,
+    /// Rules before `import` and `export`.
+    pub filters: Filters,
     /// LOCAL_PREF follows Calico's rule on this internal session: 2147483647 minus the route's metric.
     pub calico_local_pref: bool,
     /// For the shell; a change of it resets the session.
@@ -215,6 +218,7 @@ impl PeerConfig {
             limit: PrefixLimit { max: kind.default_limit(), warn_percent: 75, action: LimitAction::Block },
             import: ImportPolicy::BuiltIn,
             export: ExportPolicy::BuiltIn,
+            filters: Filters::default(),
             calico_local_pref: kind.is_cluster(),
             transport: Transport::default(),
         }

@@ -16,6 +16,7 @@
 
 mod collision;
 pub mod config;
+pub mod filter;
 mod group;
 pub mod instant;
 mod outbox;
@@ -36,6 +37,7 @@ pub use config::{
     ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, Multipath, NextHopMode, OriginAttributes,
     PeerConfig, PeerKind, PrefixLimit, RemoteAs, SpeakerConfig, Transport,
 };
+pub use filter::{AnyCommunity, FilterAction, FilterRule, Filters, Operation, PrefixMatch};
 pub use instant::Instant;
 pub use output::{
     Action, ConnId, ConnectError, DownReason, Event, FibNextHop, FibUpdate, InstallResult, NextHopUpdate, Reachability,

@@ -136,11 +136,13 @@ pub enum Refusal {
     ImportPolicy,
     /// A new prefix beyond the limit of the peer.
     PrefixLimit,
+    /// A filter of the peer rejects it: the rule's place in the list.
+    Filter(u16),
 }
 
 impl Refusal {
     /// Every word, for metrics that start at zero.
-    pub const WORDS: [&'static str; 17] = [
+    pub const WORDS: [&'static str; 18] = [
         "LoopAsPath",
         "LoopOriginator",
         "LoopCluster",
@@ -158,6 +160,7 @@ impl Refusal {
         "NoImportPolicy",
         "ImportPolicy",
         "PrefixLimit",
+        "Filter",
     ];
 
     /// Position of its word in [`Refusal::WORDS`].
@@ -181,6 +184,7 @@ impl Refusal {
             Self::NoImportPolicy => 14,
             Self::ImportPolicy => 15,
             Self::PrefixLimit => 16,
+            Self::Filter(_) => 17,
         }
     }
 
@@ -253,6 +257,8 @@ pub enum Withheld {
     NextHopUnusable,
     /// Does not fit into a message.
     TooLarge,
+    /// A filter of the peer rejects it: the rule's place in the list.
+    Filter(u16),
     /// Decided, but not written to the socket yet.
     Pending,
 }
@@ -273,6 +279,7 @@ impl Withheld {
             Self::ExportPolicy => "ExportPolicy",
             Self::NextHopUnusable => "NextHopUnusable",
             Self::TooLarge => "TooLarge",
+            Self::Filter(_) => "Filter",
             Self::Pending => "Pending",
         }
     }

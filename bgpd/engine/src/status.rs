@@ -211,6 +211,8 @@ pub struct RouteStatus {
     pub why: Why,
     /// In the `withheld` table: why it is not sent.
     pub withheld: Option<Withheld>,
+    /// The filter rule that says no, where one does.
+    pub rule: Option<Arc<str>>,
 }
 
 /// Everything known about one prefix.
@@ -228,6 +230,8 @@ pub struct Explanation {
     pub advertised: Vec<Arc<str>>,
     /// Peers that do not get it, with the rule, sorted by name.
     pub withheld: Vec<(Arc<str>, Withheld)>,
+    /// The filter rules that keep it from a peer, by the peer's name.
+    pub rules: BTreeMap<Arc<str>, Arc<str>>,
     /// Causes of our own origination, by source.
     pub origins: Vec<(String, String)>,
 }

@@ -1,5 +1,7 @@
 //! The engine's status as messages of the API.
 
+use std::sync::Arc;
+
 use engine::{
     Explanation, Family, OriginSourceStatus, PeerFamilyStatus, PeerStatus, RouteStatus, SessionState, SpeakerStatus,
     wire::{Capabilities, NextHop},
@@ -151,7 +153,8 @@ pub(super) fn route(status: &RouteStatus) -> Route {
         stale: status.stale,
         why: status
             .withheld
-            .map_or_else(|| if status.best { String::new() } else { status.why.to_string() }, |w| w.to_string()),
+            .map_or_else(|| if status.best { String::new() } else { status.why.to_string() }, |w| w.to_string())
+            + &named(status.rule.as_ref()),
         originator_id: attributes.originator_id.map(|id| id.to_string()).unwrap_or_default(),
         cluster_list: attributes.cluster_list.iter().map(ToString::to_string).collect(),
     }
@@ -166,10 +169,18 @@ pub(super) fn explanation(explanation: &Explanation) -> ExplainReply {
         withheld: explanation
             .withheld
             .iter()
-            .map(|(peer, reason)| WithheldMessage { peer: peer.to_string(), reason: reason.to_string() })
+            .map(|(peer, reason)| WithheldMessage {
+                peer: peer.to_string(),
+                reason: reason.to_string() + &named(explanation.rules.get(peer)),
+            })
             .collect(),
         origin: explanation.origins.iter().map(|(_, cause)| cause.clone()).collect::<Vec<_>>().join("; "),
     }
+}
+
+/// A filter rule behind the word that says what it did.
+fn named(rule: Option<&Arc<str>>) -> String {
+    rule.map(|rule| format!(" ({rule})")).unwrap_or_default()
 }
 
 fn summary(explanation: &Explanation) -> String {

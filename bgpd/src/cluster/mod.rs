@@ -1,6 +1,7 @@
 //! From resources to peers: what BGPConfiguration, BGPPeer, Node, IPPool and block affinities mean for this node's
 //! speaker. No I/O: updates in, a [`Topology`] out.
 
+mod filters;
 mod guards;
 mod peers;
 
@@ -10,11 +11,20 @@ use std::{
 };
 
 use engine::{Guards, PeerConfig, PerFamily, Prefix};
-use resources::{BgpConfiguration, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, node::NodeBgp};
+use resources::{
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, node::NodeBgp,
+};
 
 /// The kinds that matter here.
-pub(crate) const KINDS: [Kind; 6] =
-    [Kind::Node, Kind::BgpConfiguration, Kind::BgpPeer, Kind::IpPool, Kind::BlockAffinity, Kind::IpamBlock];
+pub(crate) const KINDS: [Kind; 7] = [
+    Kind::Node,
+    Kind::BgpConfiguration,
+    Kind::BgpPeer,
+    Kind::BgpFilter,
+    Kind::IpPool,
+    Kind::BlockAffinity,
+    Kind::IpamBlock,
+];
 
 /// What this node's speaker should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +61,7 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<String, Node>,
     configurations: BTreeMap<String, BgpConfiguration>,
     peers: BTreeMap<String, BgpPeer>,
+    filters: BTreeMap<String, BgpFilter>,
     pools: BTreeMap<String, IpPool>,
     affinities: BTreeMap<String, BlockAffinity>,
     /// What each block lends to others.
@@ -70,6 +81,7 @@ impl Cluster {
             Resource::Node(object) => drop(self.nodes.insert(name, *object)),
             Resource::BgpConfiguration(object) => drop(self.configurations.insert(name, *object)),
             Resource::BgpPeer(object) => drop(self.peers.insert(name, *object)),
+            Resource::BgpFilter(object) => drop(self.filters.insert(name, *object)),
             Resource::IpPool(object) => drop(self.pools.insert(name, *object)),
             Resource::BlockAffinity(object) => drop(self.affinities.insert(name, *object)),
             Resource::IpamBlock(object) => drop(self.lent.insert(name, guards::lent(&object))),
@@ -83,6 +95,7 @@ impl Cluster {
             Kind::Node => drop(self.nodes.remove(&key.name)),
             Kind::BgpConfiguration => drop(self.configurations.remove(&key.name)),
             Kind::BgpPeer => drop(self.peers.remove(&key.name)),
+            Kind::BgpFilter => drop(self.filters.remove(&key.name)),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IpamBlock => drop(self.lent.remove(&key.name)),
@@ -103,7 +116,7 @@ impl Cluster {
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
             listen_port: self.listen_port(&self.node_name),
         };
-        Some(Topology { identity, peers: self.peers(&node), guards: self.guards(), conditions: self.unsupported() })
+        Some(Topology { identity, peers: self.peers(&node), guards: self.guards(), conditions: self.conditions() })
     }
 
     /// Why there is no topology, for status.
@@ -128,13 +141,24 @@ impl Cluster {
         own.unwrap_or_else(|| self.default_configuration().map_or(BGP_PORT, |c| c.spec.listen_port()))
     }
 
+    fn conditions(&self) -> Vec<String> {
+        let mut conditions = self.unsupported();
+        for (name, peer) in &self.peers {
+            if let Err(why) = filters::compile(&peer.spec.filters, &self.filters) {
+                conditions.push(format!("BGPPeer {name}: spec.filters: {why}; the peer is kept down"));
+            }
+        }
+        conditions
+    }
+
     fn unsupported(&self) -> Vec<String> {
         let configurations = self.configurations.iter().filter(|(name, _)| {
             name.as_str() == "default" || name.strip_prefix("node.") == Some(self.node_name.as_str())
         });
         let objects = configurations
             .map(|(_, object)| Resource::from(object.clone()))
-            .chain(self.peers.values().map(|object| Resource::from(object.clone())));
+            .chain(self.peers.values().map(|object| Resource::from(object.clone())))
+            .chain(self.filters.values().map(|object| Resource::from(object.clone())));
         objects
             .flat_map(|object| {
                 let key = object.key();

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use engine::{NextHopMode, PeerConfig, PeerKind, RemoteAs};
+use engine::{Filters, NextHopMode, PeerConfig, PeerKind, RemoteAs};
 use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node::NodeBgp};
 
-use super::{BGP_PORT, Cluster};
+use super::{BGP_PORT, Cluster, filters};
 
 /// The peers found so far. An address has one session, whoever names it first.
 #[derive(Default)]
@@ -66,9 +66,12 @@ impl Cluster {
         if !peer.spec.indispensable().is_empty() {
             return;
         }
+        let Ok(filters) = filters::compile(&peer.spec.filters, &self.filters) else { return };
         if let Some(address) = peer.spec.peer_ip {
             if here {
-                found.add(self.address_peer(own, name, &peer.spec, address.address, address.port));
+                let mut config = self.address_peer(own, name, &peer.spec, address.address, address.port);
+                config.filters = filters;
+                found.add(config);
             }
             return;
         }
@@ -80,6 +83,7 @@ impl Cluster {
             let wanted = (here && selected(node)) || (reverse && self.selects(&peer.spec, other));
             if wanted && let Some(mut config) = self.node_peer(own, other, &node.bgp()) {
                 adjust(&mut config, &peer.spec);
+                config.filters = Filters::clone(&filters);
                 found.add(config);
             }
         }

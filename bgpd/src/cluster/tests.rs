@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use engine::PeerKind;
+use engine::{AnyCommunity, Family, FilterAction, Operation, PeerKind};
 use resources::{Kind, Resource};
 
 use super::*;
@@ -117,6 +117,66 @@ fn a_peer_that_needs_what_is_not_there_is_kept_down_and_named() {
         "{:?}",
         topology.conditions
     );
+}
+
+fn filter(rules: &str) -> Resource {
+    resource(Kind::BgpFilter, &format!(r#"{{"metadata": {{"name": "lab"}}, "spec": {{{rules}}}}}"#))
+}
+
+#[test]
+fn a_peers_filters_are_its_rules_in_order_by_direction_and_family() {
+    let mut cluster = cluster("a");
+    cluster.apply(filter(
+        r#""importV4": [
+            {"action": "Reject", "cidr": "10.0.0.0/8", "matchOperator": "NotIn", "prefixLength": {"max": 24},
+                "source": "RemotePeers", "peerType": "eBGP", "communities": {"values": ["1:2:3"]},
+                "asPathPrefix": [65001], "priority": 512},
+            {"action": "Accept", "operations": [{"addCommunity": {"value": "1:2"}}, {"prependASPath": {"prefix": [7, 8]}},
+                {"setPriority": {"value": 9}}]}],
+        "exportV6": [{"action": "Reject", "cidr": "fd00::/8", "matchOperator": "Equal"}]"#,
+    ));
+    let mut second = filter(r#""importV4": [{"action": "Reject"}]"#);
+    second.metadata_mut().name = "second".to_owned();
+    cluster.apply(second);
+    cluster.apply(peer("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001, "filters": ["lab", "second"]"#));
+    let topology = cluster.topology().unwrap();
+    let filters = &topology.peers["tor"].filters;
+    let names: Vec<_> = filters.import[Family::Ipv4Unicast].iter().map(|rule| rule.name.to_string()).collect();
+    assert_eq!(names, ["BGPFilter lab importV4[0]", "BGPFilter lab importV4[1]", "BGPFilter second importV4[0]"]);
+    let [first, second, _] = &filters.import[Family::Ipv4Unicast][..] else { panic!("three rules") };
+    let prefix = first.prefix.unwrap();
+    assert_eq!((prefix.prefix.to_string().as_str(), prefix.within, prefix.negated), ("10.0.0.0/8", true, true));
+    assert_eq!(prefix.lengths, (0, 24));
+    assert!(first.learned && first.internal == Some(false) && first.metric == Some(512));
+    assert_eq!(first.as_path_prefix, [65001]);
+    assert!(matches!(first.community, Some(AnyCommunity::Large(_))));
+    assert_eq!(first.action, FilterAction::Reject);
+    let tag = AnyCommunity::Standard(engine::wire::Community::new(1, 2));
+    let operations = vec![Operation::AddCommunity(tag), Operation::Prepend(vec![7, 8]), Operation::SetMetric(9)];
+    assert_eq!(second.action, FilterAction::Accept(operations));
+    assert!(filters.import[Family::Ipv6Unicast].is_empty() && filters.export[Family::Ipv4Unicast].is_empty());
+    let prefix = filters.export[Family::Ipv6Unicast][0].prefix.unwrap();
+    assert!(!prefix.within && !prefix.negated);
+    assert_eq!(topology.peers["b"].filters, Default::default(), "mesh peers have none");
+}
+
+#[test]
+fn without_one_of_its_filters_a_peer_is_kept_down_and_the_filter_named() {
+    let mut cluster = cluster("a");
+    cluster.apply(peer("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001, "filters": ["lab"]"#));
+    let down = |cluster: &Cluster, word: &str| {
+        let topology = cluster.topology().unwrap();
+        let named = topology.conditions.iter().any(|c| c.contains("BGPPeer tor: spec.filters") && c.contains(word));
+        assert_eq!(!topology.peers.contains_key("tor"), named, "{:?}", topology.conditions);
+        named
+    };
+    assert!(down(&cluster, "there is no BGPFilter lab"));
+    cluster.apply(filter(r#""importV4": [{"action": "Reject", "interface": "eth0"}]"#));
+    assert!(down(&cluster, "spec.importV4[0].interface"));
+    cluster.apply(filter(r#""importV4": [{"action": "Reject"}]"#));
+    assert!(!down(&cluster, ""));
+    cluster.delete(&Key::cluster(Kind::BgpFilter, "lab"));
+    assert!(down(&cluster, "there is no BGPFilter lab"));
 }
 
 #[test]

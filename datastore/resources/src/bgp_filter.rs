@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AsNumber, Cidr, Community, Invalid, bgp_configuration::validate_priority, envelope::calico_kind, null};
+use crate::{
+    AsNumber, Cidr, Community, Invalid, Unsupported, bgp_configuration::validate_priority, envelope::calico_kind, null,
+};
 
 calico_kind! {
     /// What a peer may send and receive.
@@ -165,13 +167,31 @@ pub struct SetPriority {
 }
 
 impl BgpFilterSpec {
-    pub(crate) fn validate(&self, out: &mut Vec<Invalid>) {
-        for (list, rules, ipv4) in [
+    /// The lists by name; true for IPv4.
+    fn lists(&self) -> [(&'static str, &[BgpFilterRule], bool); 4] {
+        [
             ("exportV4", &self.export_v4, true),
             ("importV4", &self.import_v4, true),
             ("exportV6", &self.export_v6, false),
             ("importV6", &self.import_v6, false),
-        ] {
+        ]
+    }
+
+    /// What the rules ask for that is not acted upon. Nothing may be filtered by a list without its rule, so the peers that
+    /// use the filter are kept down.
+    pub fn unsupported(&self) -> Vec<Unsupported> {
+        let mut out = Vec::new();
+        for (list, rules, _) in self.lists() {
+            for (index, _) in rules.iter().enumerate().filter(|(_, rule)| !rule.interface.is_empty()) {
+                let field = format!("spec.{list}[{index}].interface");
+                out.push(Unsupported::new(field, "peers with this filter are kept down, no interface is compared"));
+            }
+        }
+        out
+    }
+
+    pub(crate) fn validate(&self, out: &mut Vec<Invalid>) {
+        for (list, rules, ipv4) in self.lists() {
             for (index, rule) in rules.iter().enumerate() {
                 rule.validate(&format!("spec.{list}[{index}]"), ipv4, out);
             }

@@ -241,7 +241,6 @@ impl BgpPeerSpec {
     pub fn indispensable(&self) -> Vec<Unsupported> {
         let set = [
             (self.password.is_some(), "spec.password", "the peer is kept down, the session would not be authenticated"),
-            (!self.filters.is_empty(), "spec.filters", "the peer is kept down, its routes would pass unfiltered"),
             (self.local_workload_selector.is_some(), "spec.localWorkloadSelector", "workloads do not peer"),
         ];
         set.into_iter().filter(|(set, ..)| *set).map(|(_, field, effect)| Unsupported::new(field, effect)).collect()

@@ -147,6 +147,7 @@ impl Resource {
             Self::IpamConfiguration(object) => object.spec.unsupported(&mut out),
             Self::BgpConfiguration(object) => object.spec.unsupported(&mut out),
             Self::BgpPeer(object) => object.spec.unsupported(&mut out),
+            Self::BgpFilter(object) => out.extend(object.spec.unsupported()),
             Self::FelixConfiguration(object) => object.spec.unsupported(&mut out),
             _ => {}
         }

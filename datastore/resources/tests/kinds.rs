@@ -283,6 +283,8 @@ fn every_rule_of_a_filter_is_checked() {
         "operations": [{"addCommunity": {"value": "1:2:3"}}, {"prependASPath": {"prefix": [1]}}, {"setPriority": {"value": 7}}]}]}),
     );
     assert_eq!(all.spec.export_v6[0].as_path_prefix, [AsNumber(65000), AsNumber(65537)]);
+    let spec = json!({"importV4": [{"action": "Accept"}, {"action": "Reject", "interface": "eth0"}]});
+    assert_eq!(unsupported(Kind::BgpFilter, spec), ["spec.importV4[1].interface"]);
     let cases = [
         (json!({"action": "Accept", "cidr": "fd00::/8", "matchOperator": "In"}), "cidr: an IPv4 prefix"),
         (json!({"action": "Accept", "matchOperator": "In"}), "matchOperator: absent where cidr is"),

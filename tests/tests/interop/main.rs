@@ -1,12 +1,13 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
 mod cluster;
+mod filters;
 mod guards;
 mod reflection;
 mod sessions;
 mod status;
 
 fn main() {
-    let labs = [sessions::labs(), reflection::labs(), cluster::labs(), guards::labs(), status::labs()];
+    let labs = [sessions::labs(), reflection::labs(), cluster::labs(), filters::labs(), guards::labs(), status::labs()];
     tests::main(labs.into_iter().flatten().collect())
 }

@@ -20,12 +20,13 @@ use hashbrown::HashMap;
 pub(crate) use adj_out::{AdjRibOut, Sent};
 pub(crate) use member::Member;
 
+use crate::filter::{FilterRule, RuleId, Subject, first_match};
 use crate::outbox::Outbox;
 use crate::policy::{OutNextHop, Recipient, export};
 use crate::prefix::{NetPrefix, Prefix};
 use crate::reason::Withheld;
 use crate::rib::{Best, NextHopId, NextHops, PeerId, PrefixId, Sources, Table};
-use crate::wire::EncodeContext;
+use crate::wire::{EncodeContext, PathAttributes};
 
 /// Everything that changes octets or membership.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,7 +65,7 @@ pub(crate) struct Group<P> {
     family: std::marker::PhantomData<P>,
 }
 
-type MemoKey = (usize, u32, PeerId, Option<NextHopId>);
+type MemoKey = (usize, u32, PeerId, Option<NextHopId>, Option<RuleId>);
 type Memo = HashMap<MemoKey, Result<Sent, Withheld>, FixedState>;
 
 impl<P: NetPrefix> Group<P> {
@@ -150,17 +151,19 @@ impl<P: NetPrefix> Group<P> {
         let alone = self.alone();
         let mut memo = Memo::with_hasher(FixedState::default());
         let mut last: Option<(MemoKey, Result<Sent, Withheld>)> = None;
+        let mut filter = Filter { recipient: self.key.recipient.clone(), last: None };
         let mut changes = Vec::with_capacity(changed.len());
         for id in changed {
-            let new = match table.get(*id).and_then(|entry| entry.best.as_ref()) {
+            let new = match table.get(*id).and_then(|entry| Some((entry.prefix, entry.best.as_ref()?))) {
                 None => Err(Withheld::NoPath),
-                Some(best) if Some(best.source) == alone => Err(Withheld::FromThisPeer),
-                Some(best) => {
-                    let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop);
+                Some((_, best)) if Some(best.source) == alone => Err(Withheld::FromThisPeer),
+                Some((prefix, best)) => {
+                    let rule = filter.rule(prefix.into(), best);
+                    let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop, rule);
                     match &last {
                         Some((former, result)) if *former == key => result.clone(),
                         _ => {
-                            let result = memo.entry(key).or_insert_with(|| self.export_one(best, around)).clone();
+                            let result = memo.entry(key).or_insert_with(|| self.export_one(best, rule, around)).clone();
                             last = Some((key, result.clone()));
                             result
                         }
@@ -174,10 +177,12 @@ impl<P: NetPrefix> Group<P> {
         changes
     }
 
-    fn export_one(&mut self, best: &Best, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
+    fn export_one(&mut self, best: &Best, rule: Option<RuleId>, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
         let next_hop = best.next_hop.and_then(|id| around.next_hops.get(id));
         let source = around.sources.get(best.source);
-        let exported = export(best, next_hop, source, &self.key.recipient, around.cluster_id)?;
+        let recipient = &self.key.recipient;
+        let rule = rule.and_then(|id| Some((id, recipient.filter.get(usize::from(id))?)));
+        let exported = export(best, next_hop, source, recipient, around.cluster_id, rule)?;
         let (next_hop, owner) = match exported.next_hop {
             OutNextHop::Own(next_hop) => (next_hop, PeerId::NONE),
             OutNextHop::Kept(next_hop) => {
@@ -252,5 +257,29 @@ impl<P: NetPrefix> Group<P> {
         let Some(member) = self.members.get(&peer) else { return 0 };
         let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id)).count();
         u32::try_from(given + member.held_in_queue()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The export filter of a group at work on one batch.
+struct Filter {
+    recipient: Recipient,
+    /// The attributes last looked at.
+    last: Option<(usize, u32, PathAttributes)>,
+}
+
+impl Filter {
+    /// The rule that matches a best path.
+    fn rule(&mut self, prefix: Prefix, best: &Best) -> Option<RuleId> {
+        let Recipient { filter, internal, .. } = &self.recipient;
+        if filter.is_empty() {
+            return None;
+        }
+        let (identity, local_pref) = (best.attributes.identity(), best.local_pref);
+        let (_, _, attributes) = match self.last.take() {
+            Some(last) if (last.0, last.1) == (identity, local_pref) => self.last.insert(last),
+            _ => self.last.insert((identity, local_pref, best.in_force())),
+        };
+        let subject = Subject { prefix, attributes, learned: best.source != PeerId::LOCAL, internal: *internal };
+        first_match(filter, &subject).map(|(id, _): (_, &FilterRule)| id)
     }
 }

@@ -3,14 +3,13 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{ExportPolicy, NextHopMode, PeerKind};
+use crate::filter::{FilterAction, FilterRule, RuleId, Rules, is_calico};
 use crate::reason::Withheld;
 use crate::rib::{Best, Source};
 use crate::wire::{NextHop, PathAttributes};
 
 /// LOCAL_PREF towards internal routers of routes that have Calico's inside the cluster.
 const ROUTER_LOCAL_PREF: u32 = 100;
-/// Calico's LOCAL_PREF is this minus the metric, so everything above half of it is one.
-const CALICO_BASE: u32 = 2_147_483_647;
 
 /// The receiving side of an export: what members of an update group have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +29,8 @@ pub(crate) struct Recipient {
     /// It takes IPv4 next hops for this family.
     pub(crate) takes_v4: bool,
     pub(crate) calico_local_pref: bool,
+    /// Its export filter in this family.
+    pub(crate) filter: Rules,
 }
 
 /// Where an exported path points.
@@ -46,13 +47,15 @@ pub(crate) struct Exported {
     pub(crate) next_hop: OutNextHop,
 }
 
-/// The form in which a best path goes to a recipient, or why it does not. `source` is `None` for our own routes.
+/// The form in which a best path goes to a recipient, or why it does not. `source` is `None` for our own routes, `rule` is
+/// what matches in the recipient's filter.
 pub(crate) fn export(
     best: &Best,
     next_hop: Option<NextHop>,
     source: Option<&Source>,
     recipient: &Recipient,
     cluster_id: Ipv4Addr,
+    rule: Option<(RuleId, &FilterRule)>,
 ) -> Result<Exported, Withheld> {
     if best.attributes.summary().no_advertise {
         return Err(Withheld::NoAdvertise);
@@ -60,18 +63,31 @@ pub(crate) fn export(
     if best.attributes.summary().no_export && !recipient.internal {
         return Err(Withheld::NoExport);
     }
-    check_policy(source, recipient)?;
+    match rule {
+        Some((id, FilterRule { action: FilterAction::Reject, .. })) => return Err(Withheld::Filter(id)),
+        // Calico accepts for good: its built-in policy comes only behind the filters.
+        Some(_) if recipient.policy == ExportPolicy::BuiltIn => {}
+        _ => check_policy(source, recipient)?,
+    }
     // RFC 4456 §6: internal routes of non-clients go to clients only.
     let reflected = source.filter(|it| it.internal && recipient.internal);
     if reflected.is_some_and(|it| !it.client && !recipient.client) {
         return Err(Withheld::NonClient);
     }
     let next_hop = out_next_hop(next_hop, source, recipient)?;
-    let attributes = match (recipient.internal, reflected) {
-        (false, _) => external_attributes(best.attributes.value(), source.is_none(), recipient),
-        (true, Some(source)) => reflected_attributes(best.in_force(), source, recipient, cluster_id),
-        (true, None) => internal_attributes(best.in_force(), recipient),
+    let mut attributes = best.in_force();
+    if let Some((_, rule)) = rule {
+        rule.apply(&mut attributes);
+    }
+    let local_pref = attributes.local_pref.filter(|_| rule.is_some_and(|(_, it)| it.sets_metric()));
+    let mut attributes = match (recipient.internal, reflected) {
+        (false, _) => external_attributes(attributes, source.is_none(), recipient),
+        (true, Some(source)) => reflected_attributes(attributes, source, recipient, cluster_id),
+        (true, None) => internal_attributes(attributes, recipient),
     };
+    if recipient.internal {
+        attributes.local_pref = local_pref.or(attributes.local_pref);
+    }
     Ok(Exported { attributes, next_hop })
 }
 
@@ -136,7 +152,7 @@ fn external_attributes(mut attributes: PathAttributes, own: bool, recipient: &Re
 }
 
 fn internal_attributes(mut attributes: PathAttributes, recipient: &Recipient) -> PathAttributes {
-    if !recipient.calico_local_pref && attributes.local_pref.is_some_and(|it| it > CALICO_BASE / 2) {
+    if !recipient.calico_local_pref && attributes.local_pref.is_some_and(is_calico) {
         attributes.local_pref = Some(ROUTER_LOCAL_PREF);
     }
     attributes
@@ -153,9 +169,4 @@ fn reflected_attributes(
     attributes.originator_id.get_or_insert(source.identifier);
     attributes.cluster_list.insert(0, cluster_id);
     attributes
-}
-
-/// LOCAL_PREF of a route of this node, by Calico's rule.
-pub(crate) const fn calico_local_pref(metric: u32) -> u32 {
-    CALICO_BASE.saturating_sub(metric)
 }

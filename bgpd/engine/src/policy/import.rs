@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::CompiledGuards;
 use crate::config::{ImportPolicy, PeerKind};
+use crate::filter::Rules;
+use crate::prefix::PerFamily;
 use crate::reason::Refusal;
 use crate::wire::{Community, NextHop, PathAttributes};
 
@@ -16,6 +18,7 @@ pub(crate) struct Importer {
     pub(crate) kind: PeerKind,
     pub(crate) policy: ImportPolicy,
     pub(crate) internal: bool,
+    pub(crate) filter: PerFamily<Rules>,
     pub(crate) allow_own_as: u8,
     /// AS of the speaker.
     pub(crate) speaker_as: u32,

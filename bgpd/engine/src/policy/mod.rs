@@ -1,9 +1,11 @@
-//! What may come in and what goes out. Built-in rules only; each refusal has a word.
+//! What may come in and what goes out. Each refusal has a word.
 
 mod export;
+mod filtering;
 mod guards;
 mod import;
 
-pub(crate) use export::{OutNextHop, Recipient, calico_local_pref, export};
+pub(crate) use export::{OutNextHop, Recipient, export};
+pub(crate) use filtering::Filtering;
 pub(crate) use guards::CompiledGuards;
 pub(crate) use import::{Importer, admit};

@@ -14,7 +14,7 @@ use crate::wire::{AttributeCode, Block, Community, Origin, PathAttributes};
 const FOUR_OCTET_AS: bool = true;
 
 /// An interned attribute set. Two are equal exactly if they are the same object, as long as they come from one
-/// [`Interner`].
+/// [`Interner`] and were received alike.
 #[derive(Clone)]
 pub(crate) struct Attributes(Arc<Interned>);
 
@@ -22,6 +22,8 @@ struct Interned {
     octets: Box<[u8]>,
     hash: u64,
     summary: Summary,
+    /// What an import filter made this of.
+    received: Option<Attributes>,
 }
 
 /// What the decision process and export ask of every path.
@@ -87,6 +89,11 @@ impl Attributes {
         Block(&self.0.octets).value(AttributeCode::AS_PATH)
     }
 
+    /// What came from the peer: itself, unless an import filter changed it.
+    pub(crate) fn received(&self) -> &Self {
+        self.0.received.as_ref().unwrap_or(self)
+    }
+
     /// Identity, for memo keys that live no longer than `self`.
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
@@ -131,12 +138,26 @@ impl Interner {
 
     /// The shared copy of a value.
     pub(crate) fn intern(&mut self, value: &PathAttributes) -> Attributes {
+        self.intern_made_of(value, None)
+    }
+
+    /// The shared copy of what an import filter made of received attributes.
+    pub(crate) fn intern_changed(&mut self, value: &PathAttributes, received: &Attributes) -> Attributes {
+        self.intern_made_of(value, Some(received))
+    }
+
+    fn intern_made_of(&mut self, value: &PathAttributes, received: Option<&Attributes>) -> Attributes {
         let octets = Block::write(value, FOUR_OCTET_AS, None, &mut self.scratch).0;
+        if let Some(received) = received.filter(|it| *it.0.octets == *octets) {
+            return received.clone();
+        }
         let hash = self.hasher.hash_one(octets);
-        if let Some(found) = self.sets.find(hash, |it| it.0.hash == hash && *it.0.octets == *octets) {
+        let same = |it: &Attributes| it.0.hash == hash && it.0.received.as_ref() == received && *it.0.octets == *octets;
+        if let Some(found) = self.sets.find(hash, same) {
             return found.clone();
         }
-        let interned = Attributes(Arc::new(Interned { octets: octets.into(), hash, summary: Summary::of(value) }));
+        let (octets, received) = (octets.into(), received.cloned());
+        let interned = Attributes(Arc::new(Interned { octets, hash, summary: Summary::of(value), received }));
         if self.sets.len() >= self.sweep_at {
             self.sweep();
         }

@@ -29,7 +29,8 @@ pub(crate) struct Path {
     pub(crate) source: PeerId,
     /// As received; 0 without ADD-PATH. Source and path id are the key of a path.
     pub(crate) path_id: u32,
-    /// As received: import changes LOCAL_PREF alone.
+    /// In force but for LOCAL_PREF; [`Attributes::received`] has what came from the peer, which is the same unless a filter
+    /// changed it. Of a refused path, what came.
     pub(crate) attributes: Attributes,
     /// After import policy; that received, or 0, if the path was refused.
     pub(crate) local_pref: u32,

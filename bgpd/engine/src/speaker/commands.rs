@@ -10,11 +10,11 @@ use crate::config::{Guards, PeerConfig};
 use crate::instant::Instant;
 use crate::output::{Reachability, Shutdown};
 use crate::peer::{Peer, Slot, Standing};
-use crate::policy::{CompiledGuards, Importer, admit};
+use crate::policy::{CompiledGuards, Filtering, Importer, admit};
 use crate::prefix::{Family, NetPrefix};
 use crate::reason::{Diagnosis, Refusal, Why};
 use crate::rib::{Attributes, NextHopId, Path, PeerId};
-use crate::wire::Notification;
+use crate::wire::{NextHop, Notification};
 
 impl Speaker {
     /// Adds a peer or changes one. Only what OPEN negotiates, its addresses or its transport reset its session (Cease
@@ -51,8 +51,10 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(id.index()) else { return };
         let former = std::mem::replace(&mut peer.config, config);
         let config = &peer.config;
-        let imports =
-            former.import != config.import || former.kind != config.kind || former.allow_own_as != config.allow_own_as;
+        let imports = former.import != config.import
+            || former.filters.import != config.filters.import
+            || former.kind != config.kind
+            || former.allow_own_as != config.allow_own_as;
         let names_it = (former.address, former.interface) != (config.address, config.interface);
         let (client, kind) = (config.route_reflector_client, config.kind);
         let calico = config.calico_local_pref;
@@ -241,7 +243,31 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
 struct Judge {
     importer: Importer,
     name: std::sync::Arc<str>,
-    last: Option<(Attributes, NextHopId, Result<u32, Refusal>)>,
+    last: Option<Verdict>,
+}
+
+/// What import says of attributes and a next hop, whatever the prefix.
+struct Verdict {
+    received: Attributes,
+    hop: NextHopId,
+    admitted: Result<u32, Refusal>,
+    filtering: Option<Filtering>,
+}
+
+impl Importer {
+    fn verdict<P: NetPrefix>(
+        &self,
+        received: &Attributes,
+        hop: NextHopId,
+        next_hop: &NextHop,
+        guards: &CompiledGuards,
+    ) -> Verdict {
+        let value = received.value();
+        let admitted = admit(&value, next_hop, self, guards);
+        let rules = &self.filter[P::FAMILY];
+        let filtering = admitted.ok().and_then(|it| Filtering::new(rules, self.internal, received, &value, it));
+        Verdict { received: received.clone(), hop, admitted, filtering }
+    }
 }
 
 fn judge_family<P: NetPrefix>(
@@ -249,25 +275,29 @@ fn judge_family<P: NetPrefix>(
     family: &mut super::tables::FamilyTables<P>,
     shared: &mut super::tables::Shared,
 ) {
-    let super::tables::Shared { next_hops, sources, guards, .. } = shared;
+    let super::tables::Shared { next_hops, sources, guards, interner, .. } = shared;
     family.table.revise(|prefix, path: &mut Path| {
         let (Some(judge), Some(hop)) = (judges.get_mut(&path.source), path.next_hop) else { return false };
-        let admitted = match &judge.last {
-            Some((received, id, result)) if *received == path.attributes && *id == hop => *result,
-            _ => {
-                let Some(next_hop) = next_hops.get(hop) else { return false };
-                let result = admit(&path.attributes.value(), &next_hop, &judge.importer, guards);
-                judge.last = Some((path.attributes.clone(), hop, result));
-                result
+        let received = path.attributes.received().clone();
+        if !judge.last.as_ref().is_some_and(|it| it.received == received && it.hop == hop) {
+            let Some(next_hop) = next_hops.get(hop) else { return false };
+            judge.last = Some(judge.importer.verdict::<P>(&received, hop, &next_hop, guards));
+        }
+        let Some(verdict) = &mut judge.last else { return false };
+        let judged = verdict.admitted.and_then(|local_pref| {
+            match (guards.judge(*prefix, judge.importer.kind, &judge.name), &mut verdict.filtering) {
+                (Some(refusal), _) => Err(refusal),
+                (None, Some(filtering)) => filtering.judge((*prefix).into(), interner),
+                (None, None) => Ok((received.clone(), local_pref)),
             }
-        };
-        let (local_pref, refusal) = match admitted {
-            Err(refusal) => (path.attributes.summary().local_pref.unwrap_or(0), Some(refusal)),
-            Ok(local_pref) => (local_pref, guards.judge(*prefix, judge.importer.kind, &judge.name)),
-        };
-        if local_pref == path.local_pref && refusal == path.refusal() {
+        });
+        let refusal = judged.as_ref().err().copied();
+        let as_received = received.summary().local_pref.unwrap_or(0);
+        let (attributes, local_pref) = judged.unwrap_or((received, as_received));
+        if local_pref == path.local_pref && refusal == path.refusal() && attributes == path.attributes {
             return false;
         }
+        path.attributes = attributes;
         if let Some(counts) = sources.counts_mut(path.source, P::FAMILY) {
             counts.rejected = counts.rejected + u32::from(refusal.is_some()) - u32::from(path.refusal().is_some());
         }

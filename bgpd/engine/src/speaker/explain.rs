@@ -1,5 +1,6 @@
 //! Routes and reasons: what the decisions left behind, read out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::Speaker;
 use super::tables::FamilyTables;
 use crate::group::Sent;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
-use crate::reason::{Why, Withheld};
+use crate::reason::{Refusal, Why, Withheld};
 use crate::rib::{Entry, Path, PeerId, PrefixId};
 use crate::status::{Explanation, RouteQuery, RouteStatus, RouteTable};
 
@@ -83,12 +84,10 @@ impl Speaker {
         let of = |peer: PeerId| entry.paths.iter().filter(move |path| path.source == peer);
         match view {
             View::LocRib => routes.extend(self.candidates(entry)),
-            View::Received(peer) => {
-                routes.extend(of(peer).map(|path| RouteStatus {
-                    attributes: Arc::new(path.attributes.value()),
-                    ..self.route(entry, path)
-                }))
-            }
+            View::Received(peer) => routes.extend(of(peer).map(|path| RouteStatus {
+                attributes: Arc::new(path.attributes.received().value()),
+                ..self.route(entry, path)
+            })),
             View::Accepted(peer) => {
                 routes.extend(of(peer).filter(|it| it.refusal().is_none()).map(|path| self.route(entry, path)));
             }
@@ -106,7 +105,8 @@ impl Speaker {
             }
             View::Withheld(peer) => {
                 if let (Err(withheld), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
-                    routes.push(RouteStatus { withheld: Some(withheld), ..best });
+                    let rule = self.export_rule(peer, P::FAMILY, withheld);
+                    routes.push(RouteStatus { withheld: Some(withheld), rule, ..best });
                 }
             }
         }
@@ -153,7 +153,18 @@ impl Speaker {
             stale: path.stale,
             why: if deferred { Why::Deferred } else { path.why },
             withheld: None,
+            rule: self.import_rule(path, P::FAMILY),
         }
+    }
+
+    fn import_rule(&self, path: &Path, family: Family) -> Option<Arc<str>> {
+        let Some(Refusal::Filter(id)) = path.refusal() else { return None };
+        self.get(path.source)?.config.filters.import_rule(family, id)
+    }
+
+    fn export_rule(&self, peer: PeerId, family: Family, withheld: Withheld) -> Option<Arc<str>> {
+        let Withheld::Filter(id) = withheld else { return None };
+        self.get(peer)?.config.filters.export_rule(family, id)
     }
 
     /// Why a prefix goes where it goes; `None` if it is unknown.
@@ -170,10 +181,14 @@ impl Speaker {
         let entry = family.table.get(id).filter(|it| !it.paths.is_empty())?;
         let mut advertised = Vec::new();
         let mut withheld = Vec::new();
+        let mut rules = BTreeMap::new();
         for (name, peer) in &self.names {
             match told(family, id, entry, *peer) {
                 Ok(_) => advertised.push(name.clone()),
-                Err(reason) => withheld.push((name.clone(), reason)),
+                Err(reason) => {
+                    withheld.push((name.clone(), reason));
+                    rules.extend(self.export_rule(*peer, P::FAMILY, reason).map(|rule| (name.clone(), rule)));
+                }
             }
         }
         Some(Explanation {
@@ -183,6 +198,7 @@ impl Speaker {
             installed: entry.fib_confirmed,
             advertised,
             withheld,
+            rules,
             origins: self.origins.causes(prefix.into()),
         })
     }

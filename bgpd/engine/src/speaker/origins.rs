@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Speaker;
 use crate::config::OriginAttributes;
+use crate::filter::local_pref_of;
 use crate::instant::Instant;
-use crate::policy::calico_local_pref;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
 use crate::reason::Why;
 use crate::rib::{Attributes, Path, PeerId};
@@ -165,7 +165,7 @@ impl Speaker {
     fn origin_attributes(&mut self, prefix: Prefix) -> Option<Attributes> {
         let origin = self.origins.attributes(prefix)?;
         let calico = self.config.calico_local_pref;
-        let local_pref = if calico { calico_local_pref(origin.metric) } else { DEFAULT_LOCAL_PREF };
+        let local_pref = if calico { local_pref_of(origin.metric) } else { DEFAULT_LOCAL_PREF };
         Some(self.tables.shared.interner.intern(&PathAttributes {
             local_pref: Some(local_pref),
             communities: origin.communities.clone(),

@@ -10,7 +10,7 @@ use super::tables::{FamilyTables, Shared};
 use crate::config::{LimitAction, PeerKind, PrefixLimit};
 use crate::output::Event as Said;
 use crate::peer::{Peer, Slot, Standing};
-use crate::policy::{Importer, admit};
+use crate::policy::{Filtering, Importer, admit};
 use crate::prefix::{Family, NetPrefix};
 use crate::reason::{Diagnosis, Refusal, Why};
 use crate::rib::{Attributes, Path, PeerId};
@@ -115,6 +115,7 @@ impl Speaker {
             kind: peer.config.kind,
             policy: peer.config.import,
             internal: source.internal,
+            filter: peer.config.filters.import.clone(),
             allow_own_as: peer.config.allow_own_as,
             speaker_as: self.config.local_as,
             local_as: source.local_as,
@@ -238,7 +239,13 @@ impl Applying<'_> {
         if reach.announced.is_empty() {
             return;
         }
+        let as_received = received.local_pref.unwrap_or(0);
         let admitted = admit(received, &next_hop, self.importer, &shared.guards);
+        let Importer { filter, internal, .. } = self.importer;
+        let mut filtering = admitted
+            .as_ref()
+            .ok()
+            .and_then(|local_pref| Filtering::new(&filter[P::FAMILY], *internal, attributes, received, *local_pref));
         let hop = shared.next_hops.id(next_hop, self.interface_of(&next_hop));
         for nlri in &reach.announced {
             let path_id = nlri.path_id.unwrap_or(0);
@@ -247,16 +254,21 @@ impl Applying<'_> {
                 self.tally.refusals.push(Refusal::PrefixLimit);
                 continue;
             }
-            let refusal = match &admitted {
-                Err(refusal) => Some(*refusal),
-                Ok(_) => shared.guards.judge(nlri.prefix, self.kind, self.name),
-            };
+            let judged = admitted.and_then(|local_pref| {
+                match (shared.guards.judge(nlri.prefix, self.kind, self.name), &mut filtering) {
+                    (Some(refusal), _) => Err(refusal),
+                    (None, Some(filtering)) => filtering.judge(nlri.prefix.into(), &mut shared.interner),
+                    (None, None) => Ok((attributes.clone(), local_pref)),
+                }
+            });
+            let refusal = judged.as_ref().err().copied();
             self.tally.refusals.extend(refusal);
+            let (attributes, local_pref) = judged.unwrap_or_else(|_| (attributes.clone(), as_received));
             let path = Path {
                 source: self.id,
                 path_id,
-                attributes: attributes.clone(),
-                local_pref: admitted.unwrap_or(received.local_pref.unwrap_or(0)),
+                attributes,
+                local_pref,
                 next_hop: Some(hop),
                 why: refusal.map_or(Why::Undecided, Why::Refused),
                 multipath: false,

@@ -7,6 +7,7 @@
     reason = "a test ends where its expectations do not hold"
 )]
 
+mod filters;
 mod net;
 mod properties;
 mod restart;

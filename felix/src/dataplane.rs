@@ -240,11 +240,7 @@ pub(crate) fn forget_connections(addresses: &BTreeSet<IpAddr>) -> Result<(), ker
     if addresses.is_empty() {
         return Ok(());
     }
-    let mut conntrack = Conntrack::open()?;
-    for address in addresses {
-        conntrack.delete_by_address(*address)?;
-    }
-    Ok(())
+    Conntrack::open()?.delete_by_addresses(addresses).map(drop)
 }
 
 /// Makes the node a router.

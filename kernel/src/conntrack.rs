@@ -1,5 +1,6 @@
 //! The connection tracking table (`nf_conntrack`), through ctnetlink.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::DecodeError;
@@ -165,13 +166,20 @@ impl Conntrack {
         Ok(done)
     }
 
-    /// Deletes every flow that has the address as source or destination, in either direction, and returns how many.
+    /// Deletes every flow that has one of the addresses as source or destination, in either direction, and returns how
+    /// many. Looks through the table once, which takes milliseconds however few flows there are.
     ///
     /// # Errors
     /// As [`Conntrack::flows`].
-    pub fn delete_by_address(&mut self, address: IpAddr) -> Result<usize, Error> {
-        let filter = FlowFilter { family: Some(Family::of(address)), mark: None };
-        self.delete(filter, |flow| flow.involves(address))
+    pub fn delete_by_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<usize, Error> {
+        let mut families: Vec<_> = addresses.iter().copied().map(Family::of).collect();
+        families.dedup();
+        let family = match families.as_slice() {
+            [] => return Ok(0),
+            [family] => Some(*family),
+            _ => None,
+        };
+        self.delete(FlowFilter { family, mark: None }, |flow| addresses.iter().any(|address| flow.involves(*address)))
     }
 }
 

@@ -36,17 +36,21 @@ impl Wiring {
         let alias = record.id().to_string();
         let (id, interface) = (record.id(), record.interface.clone());
         // The kernel takes tens of milliseconds for an interface, in which it waits for all that may still see it. The
-        // policy may go first: what the table does not know, it drops.
+        // policy may go first: what the table does not know, it drops, so that no connection comes after those that are
+        // forgotten.
         let unwired = spawn_blocking(move || unwire_pod(&name, &alias));
-        let (unwired, detached) = tokio::join!(unwired, self.in_kernel(|done| Command::Detach(id, interface, done)));
+        let detached = async {
+            self.in_kernel(|done| Command::Detach(id, interface, done)).await?;
+            let addresses = record.addresses.iter().copied().collect();
+            Ok::<_, CniFailure>(spawn_blocking(move || dataplane::forget_connections(&addresses)).await??)
+        };
+        let (unwired, detached) = tokio::join!(unwired, detached);
         match unwired? {
             // Another container's by now: its own DEL will remove it.
             Ok(_) | Err(kernel::Error::InterfaceTaken { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         detached?;
-        let addresses = record.addresses.iter().copied().collect();
-        spawn_blocking(move || dataplane::forget_connections(&addresses)).await??;
         self.addresses.release(record.handle_id()).await?;
         self.records.remove(&record.container_id, &record.if_name)?;
         self.attached().remove(&record.id());

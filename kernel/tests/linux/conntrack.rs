@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
 
@@ -52,12 +53,23 @@ fn flows_are_listed_with_both_directions_and_their_mark() {
 fn flows_of_an_address_are_deleted_in_whatever_direction_it_stands() {
     isolated(|| {
         let mut conntrack = some_flows();
-        assert_eq!(conntrack.delete_by_address(address("10.0.0.2")).expect("deleted"), 2);
+        assert_eq!(conntrack.delete_by_addresses(&[address("10.0.0.2")].into()).expect("deleted"), 2);
         assert_eq!(ports(&conntrack.flows(FlowFilter::default()).expect("list")), [1002, 1003]);
-        assert_eq!(conntrack.delete_by_address(address("10.0.0.2")).expect("deleted"), 0);
-        assert_eq!(conntrack.delete_by_address(address("fd00::1")).expect("deleted"), 1);
+        assert_eq!(conntrack.delete_by_addresses(&[address("10.0.0.2")].into()).expect("deleted"), 0);
+        assert_eq!(conntrack.delete_by_addresses(&[address("fd00::1")].into()).expect("deleted"), 1);
         assert_eq!(conntrack.delete(FlowFilter::default(), |flow| flow.original.protocol == 6).expect("deleted"), 1);
         assert_eq!(conntrack.flows(FlowFilter::default()).expect("list"), []);
+    });
+}
+
+#[test]
+fn flows_of_both_families_are_deleted_at_once_and_those_of_nobody_are_left() {
+    isolated(|| {
+        let mut conntrack = some_flows();
+        assert_eq!(conntrack.delete_by_addresses(&BTreeSet::new()).expect("deleted"), 0);
+        let both = BTreeSet::from([address("10.0.0.2"), address("fd00::1")]);
+        assert_eq!(conntrack.delete_by_addresses(&both).expect("deleted"), 3);
+        assert_eq!(ports(&conntrack.flows(FlowFilter::default()).expect("list")), [1002]);
     });
 }
 
@@ -68,7 +80,7 @@ fn many_flows_are_deleted() {
             insert(&format!("-p udp -s 10.0.0.1 -d 10.0.0.2 --sport {port} --dport 53 --timeout 100"));
         }
         let mut conntrack = Conntrack::open().expect("opens");
-        assert_eq!(conntrack.delete_by_address(address("10.0.0.1")).expect("deleted"), 600);
+        assert_eq!(conntrack.delete_by_addresses(&[address("10.0.0.1")].into()).expect("deleted"), 600);
         assert_eq!(conntrack.flows(FlowFilter::default()).expect("list"), []);
     });
 }

@@ -1,6 +1,7 @@
-//! One external peer sends a table, another one receives it: how long a speaker between them takes.
+//! How long a speaker takes between its peers: a table from one to another, and a reflector between many clients.
 
 mod load;
+mod reflector;
 mod session;
 mod speaker;
 mod tally;
@@ -32,7 +33,6 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// A peer of the speaker.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    name: &'static str,
     as_number: u32,
     /// The speaker's address.
     local: Ipv4Addr,
@@ -40,10 +40,18 @@ struct Peer {
     remote: Ipv4Addr,
 }
 
-const SOURCE: Peer =
-    Peer { name: "source", as_number: 65001, local: Ipv4Addr::new(10, 0, 1, 2), remote: Ipv4Addr::new(10, 0, 1, 1) };
-const SINK: Peer =
-    Peer { name: "sink", as_number: 65002, local: Ipv4Addr::new(10, 0, 2, 2), remote: Ipv4Addr::new(10, 0, 2, 1) };
+impl Peer {
+    fn name(&self) -> String {
+        format!("peer-{}", self.remote)
+    }
+
+    const fn is_internal(&self) -> bool {
+        self.as_number == LOCAL_AS
+    }
+}
+
+const SOURCE: Peer = Peer { as_number: 65001, local: Ipv4Addr::new(10, 0, 1, 2), remote: Ipv4Addr::new(10, 0, 1, 1) };
+const SINK: Peer = Peer { as_number: 65002, local: Ipv4Addr::new(10, 0, 2, 2), remote: Ipv4Addr::new(10, 0, 2, 1) };
 
 /// What one run of one speaker gave.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +102,7 @@ pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
             options.rounds,
         ));
     }
-    Ok(())
+    reflector::measure(options, &there, report)
 }
 
 /// GoBGP takes so long that once is enough, and a million prefixes too many.
@@ -139,9 +147,9 @@ fn aim(size: usize, measure: &str) -> Option<f64> {
 fn run(software: Software, table: &Table) -> Result<Run> {
     let lab = Lab::new("bench-bgp")?;
     let (source, speaker, sink) = (lab.host("source")?, lab.host("speaker")?, lab.host("sink")?);
-    connect(&lab, &source, &speaker, SOURCE)?;
-    connect(&lab, &sink, &speaker, SINK)?;
-    let running = software.start(&speaker)?;
+    connect(&lab, &source, &speaker, "source", SOURCE)?;
+    connect(&lab, &sink, &speaker, "sink", SINK)?;
+    let running = software.start(&speaker, &[SOURCE, SINK])?;
     let outcome = exchange(&source, &sink, running.as_ref(), table);
     if outcome.is_err() {
         lab.dump_logs();
@@ -149,9 +157,9 @@ fn run(software: Software, table: &Table) -> Result<Run> {
     outcome
 }
 
-fn connect(lab: &Lab, node: &Node, speaker: &Node, peer: Peer) -> Result<()> {
+fn connect(lab: &Lab, node: &Node, speaker: &Node, port: &str, peer: Peer) -> Result<()> {
     let address = |address: Ipv4Addr| format!("{address}/24");
-    lab.link(&node.port("eth0", &[&address(peer.remote)]), &speaker.port(peer.name, &[&address(peer.local)]))
+    lab.link(&node.port("eth0", &[&address(peer.remote)]), &speaker.port(port, &[&address(peer.local)]))
 }
 
 fn exchange(source: &Node, sink: &Node, running: Option<&Process>, table: &Table) -> Result<Run> {

@@ -1,8 +1,9 @@
 //! A BGP session of one side of the bench: as little as a speaker needs to send and receive a table.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
+    os::fd::{AsFd, BorrowedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use engine::{
     },
 };
 use fabric::{Node, wait_for};
+use socket2::{Domain, Socket, Type};
 
 use super::tally::Tally;
 
@@ -40,8 +42,12 @@ impl Session {
     /// Dials from a node until the session is Established. The BGP Identifier is `local`.
     pub(super) fn dial(node: &Node, as_number: u32, local: Ipv4Addr, remote: Ipv4Addr) -> Result<Self> {
         let dial = || {
-            let address = SocketAddr::new(remote.into(), 179);
-            let stream = node.inside(|| TcpStream::connect_timeout(&address, HANDSHAKE).context("connecting"))?;
+            let stream = node.inside(|| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                socket.bind(&SocketAddr::new(local.into(), 0).into()).with_context(|| format!("binding {local}"))?;
+                socket.connect_timeout(&SocketAddr::new(remote.into(), 179).into(), HANDSHAKE).context("connecting")?;
+                Ok(socket.into())
+            })?;
             Self::handshake(stream, as_number, local).map(Some)
         };
         let (session, _) = wait_for(&format!("session with {remote}"), Duration::from_secs(30), dial)?;
@@ -94,6 +100,23 @@ impl Session {
             self.stream.set_read_timeout(Some(left))?;
             self.read().with_context(|| format!("after {:?}", self.tally))?;
         }
+    }
+
+    /// Takes in what is there without waiting for more.
+    pub(super) fn take_in(&mut self) -> Result<()> {
+        self.stream.set_nonblocking(true)?;
+        let outcome = self.read();
+        self.stream.set_nonblocking(false)?;
+        let is_nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        match outcome {
+            Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_nothing) => Ok(()),
+            outcome => outcome.and_then(|()| self.take_messages()),
+        }
+    }
+
+    /// To wait for octets.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     /// What came so far.

@@ -1,8 +1,8 @@
-//! The speakers that are compared: each between two external peers, everything accepted and announced, nothing installed.
+//! The speakers that are compared: everything accepted and announced, nothing installed.
 
 use std::{
     fs::{self, Permissions},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
@@ -14,7 +14,7 @@ use fabric::{Need, Node, Process, binary};
 use serde_json::json;
 
 use super::{
-    LOCAL_AS, SINK, SOURCE,
+    LOCAL_AS, Peer, SOURCE,
     session::{HOLD_TIME, Session},
 };
 
@@ -57,11 +57,13 @@ impl Software {
         }
     }
 
-    /// Starts it on a node, where it waits to be dialled. `None` is a thread of ours.
-    pub(super) fn start(self, node: &Node) -> Result<Option<Process>> {
+    /// Starts it on a node, where it waits to be dialled by these peers. Peers of its own AS are clients of its reflection.
+    /// `None` is a thread of ours, which only copies between the two of the table.
+    pub(super) fn start(self, node: &Node, peers: &[Peer]) -> Result<Option<Process>> {
         let directory = node.directory();
         let file = directory.join("speaker.conf");
-        fs::write(&file, self.configuration(directory)).with_context(|| format!("writing {}", file.display()))?;
+        fs::write(&file, self.configuration(directory, peers))
+            .with_context(|| format!("writing {}", file.display()))?;
         let mut command = match self {
             Self::Tortie => Command::new(binary("bgpd")?),
             Self::Bird => Command::new("bird"),
@@ -87,67 +89,81 @@ impl Software {
         node.spawn("speaker", command).map(Some)
     }
 
-    fn configuration(self, directory: &Path) -> String {
+    fn configuration(self, directory: &Path, peers: &[Peer]) -> String {
         match self {
-            Self::Tortie => tortie(directory),
-            Self::Bird => bird(),
-            Self::Frr => frr(),
-            Self::GoBgp => gobgp(),
+            Self::Tortie => tortie(directory, peers),
+            Self::Bird => bird(peers),
+            Self::Frr => frr(peers),
+            Self::GoBgp => gobgp(peers),
             Self::Copy => String::new(),
         }
     }
 }
 
-fn tortie(directory: &Path) -> String {
-    let peers = [SOURCE, SINK].map(|peer| {
+/// The BGP Identifier: our address on the first session.
+fn router_id(peers: &[Peer]) -> Ipv4Addr {
+    peers.first().map_or(Ipv4Addr::LOCALHOST, |peer| peer.local)
+}
+
+fn tortie(directory: &Path, peers: &[Peer]) -> String {
+    let describe = |peer: &Peer| {
         json!({
-            "name": peer.name, "address": peer.remote, "asNumber": peer.as_number, "holdTime": HOLD_TIME,
-            "passive": true, "import": "accept", "export": "accept",
+            "name": peer.name(), "address": peer.remote, "asNumber": peer.as_number, "holdTime": HOLD_TIME,
+            "passive": true, "import": "accept", "export": "accept", "routeReflectorClient": peer.is_internal(),
         })
-    });
+    };
     let config = json!({
-        "asNumber": LOCAL_AS, "routerId": SOURCE.local, "installRoutes": false, "peers": peers, "log": "warn",
+        "asNumber": LOCAL_AS, "routerId": router_id(peers), "installRoutes": false, "log": "warn",
+        "peers": peers.iter().map(describe).collect::<Vec<_>>(),
         "socket": directory.join("bgpd.sock"), "stateDirectory": directory.join("state"),
     });
     // JSON is YAML.
     config.to_string()
 }
 
-fn bird() -> String {
+fn bird(peers: &[Peer]) -> String {
     let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\nrouter id {};\nprotocol device {{ scan time 60; }}\n",
-        SOURCE.local
+        router_id(peers)
     );
-    for peer in [SOURCE, SINK] {
+    for peer in peers {
         text += &format!(
-            "protocol bgp peer_{} {{\n  local {} as {LOCAL_AS};\n  neighbor {} as {};\n  passive; hold time {HOLD_TIME};\n  \
-             ipv4 {{ import all; export all; }};\n}}\n",
-            peer.name, peer.local, peer.remote, peer.as_number
+            "protocol bgp {} {{\n  local {} as {LOCAL_AS};\n  neighbor {} as {};\n  passive; hold time {HOLD_TIME};\n  \
+             {}ipv4 {{ import all; export all; }};\n}}\n",
+            peer.name().replace(['.', '-'], "_"),
+            peer.local,
+            peer.remote,
+            peer.as_number,
+            if peer.is_internal() { "rr client; " } else { "" },
         );
     }
     text
 }
 
-fn frr() -> String {
+fn frr(peers: &[Peer]) -> String {
     let mut text = format!(
         "log stdout warnings\nrouter bgp {LOCAL_AS}\n bgp router-id {}\n no bgp ebgp-requires-policy\n \
          timers bgp {} {HOLD_TIME}\n",
-        SOURCE.local,
+        router_id(peers),
         HOLD_TIME / 3
     );
-    for peer in [SOURCE, SINK] {
+    for peer in peers {
         let (address, as_number) = (peer.remote, peer.as_number);
         text += &format!(
             " neighbor {address} remote-as {as_number}\n neighbor {address} passive\n \
              neighbor {address} advertisement-interval 0\n"
         );
     }
-    text
+    text += " address-family ipv4 unicast\n";
+    for peer in peers.iter().filter(|peer| peer.is_internal()) {
+        text += &format!("  neighbor {} route-reflector-client\n", peer.remote);
+    }
+    text + " exit-address-family\n"
 }
 
-fn gobgp() -> String {
-    let mut text = format!("[global.config]\nas = {LOCAL_AS}\nrouter-id = \"{}\"\n", SOURCE.local);
-    for peer in [SOURCE, SINK] {
+fn gobgp(peers: &[Peer]) -> String {
+    let mut text = format!("[global.config]\nas = {LOCAL_AS}\nrouter-id = \"{}\"\n", router_id(peers));
+    for peer in peers {
         text += &format!(
             "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\npeer-as = {}\n\
              [neighbors.transport.config]\npassive-mode = true\n\
@@ -156,6 +172,13 @@ fn gobgp() -> String {
             peer.as_number,
             HOLD_TIME / 3
         );
+        if peer.is_internal() {
+            text += &format!(
+                "[neighbors.route-reflector.config]\nroute-reflector-client = true\n\
+                 route-reflector-cluster-id = \"{}\"\n",
+                router_id(peers)
+            );
+        }
     }
     text
 }

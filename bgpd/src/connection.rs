@@ -1,9 +1,13 @@
 //! One TCP connection: a task that reads and one that writes. What either sees goes to the speaker's loop as an
 //! [`Input`]; nothing is decided here.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    sync::Arc,
+    time::Duration,
+};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use engine::ConnId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,6 +25,8 @@ use crate::input::Input;
 const READ_BUFFER: usize = 64 * 1024;
 /// Pieces read that may wait to be handled. What comes faster stays in the socket, and TCP slows the peer down.
 const UNHANDLED: usize = 4;
+/// Pieces written in one call at most; the kernel takes 1024.
+const PIECES: usize = 512;
 /// How long a closed connection waits for the peer's FIN: closing a socket with unread input sends RST, which may
 /// overtake the NOTIFICATION.
 const LINGER: Duration = Duration::from_secs(1);
@@ -73,8 +79,10 @@ async fn write(
     inputs: mpsc::Sender<Input>,
     mut reading: JoinHandle<()>,
 ) {
-    while let Some(bytes) = queue.recv().await {
-        if let Err(error) = write_all(conn, &mut writer, bytes, &inputs).await {
+    let mut pieces = Vec::new();
+    while queue.recv_many(&mut pieces, PIECES).await > 0 {
+        pieces.retain(|bytes| !bytes.is_empty());
+        if let Err(error) = write_all(conn, &mut writer, &mut pieces, &inputs).await {
             let _ = inputs.send(Input::Closed { conn, error: Some(error) }).await;
             break;
         }
@@ -84,20 +92,53 @@ async fn write(
     reading.abort();
 }
 
+/// Writes the pieces, as many as there are in one call: a reflector has one per client that its routes came from.
 async fn write_all(
     conn: ConnId,
     writer: &mut OwnedWriteHalf,
-    mut bytes: Bytes,
+    pieces: &mut Vec<Bytes>,
     inputs: &mpsc::Sender<Input>,
 ) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = writer.write_buf(&mut bytes).await?;
+    while !pieces.is_empty() {
+        let slices: Vec<_> = pieces.iter().map(|bytes| IoSlice::new(bytes)).collect();
+        let written = writer.write_vectored(&slices).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        forget(pieces, written);
         if inputs.send(Input::Sent { conn, bytes: written }).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Drops what was written.
+fn forget(pieces: &mut Vec<Bytes>, mut written: usize) {
+    let mut whole = 0;
+    for piece in pieces.iter_mut() {
+        if piece.len() > written {
+            piece.advance(written);
+            break;
+        }
+        written -= piece.len();
+        whole += 1;
+    }
+    pieces.drain(..whole);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_forgotten_to_the_octet() {
+        let pieces = || vec![Bytes::from_static(b"abc"), Bytes::from_static(b"d"), Bytes::from_static(b"efg")];
+        for written in 0..=7 {
+            let mut left = pieces();
+            forget(&mut left, written);
+            assert_eq!(left.concat(), b"abcdefg"[written..]);
+            assert!(left.iter().all(|piece| !piece.is_empty()));
+        }
+    }
 }

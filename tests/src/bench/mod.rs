@@ -24,6 +24,8 @@ pub enum Part {
     Policy,
     /// A table of prefixes from one peer to another, against other speakers.
     Bgp,
+    /// The blocks of many clients through a reflector, against other speakers.
+    Reflector,
 }
 
 /// How much is measured.
@@ -51,6 +53,7 @@ pub fn run(parts: &[Part], options: &Options) -> Result<()> {
             Part::Cni => cni::measure(options, &mut report)?,
             Part::Policy => policy::measure(options, &mut report)?,
             Part::Bgp => bgp::measure(options, &mut report)?,
+            Part::Reflector => bgp::reflector::measure(options, &mut report)?,
         }
         report.note(load()?);
         println!("{report}");

@@ -28,6 +28,7 @@ enum Name {
     Cni,
     Policy,
     Bgp,
+    Reflector,
 }
 
 fn main() -> Result<()> {
@@ -37,8 +38,9 @@ fn main() -> Result<()> {
         Name::Cni => Part::Cni,
         Name::Policy => Part::Policy,
         Name::Bgp => Part::Bgp,
+        Name::Reflector => Part::Reflector,
     };
-    let all = vec![Name::Cni, Name::Policy, Name::Bgp];
+    let all = vec![Name::Cni, Name::Policy, Name::Bgp, Name::Reflector];
     let parts: Vec<_> = if line.parts.is_empty() { &all } else { &line.parts }.iter().map(part).collect();
     let options =
         Options { rounds: line.rounds.max(1), quick: line.quick, full: line.full, dual_stack: line.dual_stack };

@@ -1,7 +1,7 @@
 //! How long a speaker takes between its peers: a table from one to another, and a reflector between many clients.
 
 mod load;
-mod reflector;
+pub(super) mod reflector;
 mod session;
 mod speaker;
 mod tally;
@@ -79,11 +79,7 @@ pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
     if options.full {
         sizes.push(1_000_000);
     }
-    let (there, missing): (Vec<_>, Vec<_>) =
-        Software::ALL.into_iter().partition(|software| require(software.needs()).is_ok());
-    for software in missing {
-        report.note(format!("{} is not installed", software.name()));
-    }
+    let there = installed(report);
     for size in sizes {
         let table = Table::like_the_internet(size, SOURCE.as_number, SOURCE.remote)?;
         let mut runs: BTreeMap<Software, Vec<Run>> = BTreeMap::new();
@@ -102,7 +98,16 @@ pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
             options.rounds,
         ));
     }
-    reflector::measure(options, &there, report)
+    Ok(())
+}
+
+fn installed(report: &mut Report) -> Vec<Software> {
+    let (there, missing): (Vec<_>, Vec<_>) =
+        Software::ALL.into_iter().partition(|software| require(software.needs()).is_ok());
+    for software in missing {
+        report.note(format!("{} is not installed", software.name()));
+    }
+    there
 }
 
 /// GoBGP takes so long that once is enough, and a million prefixes too many.

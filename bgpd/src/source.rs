@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, mem};
 
 use datastore::{Origin, Refusal, syncer::Update};
 use engine::{
-    ExportPolicy, Family, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs, SpeakerConfig,
+    AddPath, ExportPolicy, Family, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs,
+    SpeakerConfig,
 };
 
 use crate::{
@@ -221,6 +222,7 @@ fn static_peer(peer: &StaticPeer) -> PeerConfig {
     config.passive = peer.passive;
     config.route_reflector_client = peer.route_reflector_client;
     config.families = Family::ALL.to_vec();
+    config.add_path = AddPath { receive: peer.add_path.receive, send_max: peer.add_path.send_max };
     config.import = match peer.import {
         Some(StaticPolicy::Accept) => ImportPolicy::Accept,
         Some(StaticPolicy::Reject) => ImportPolicy::Reject,

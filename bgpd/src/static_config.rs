@@ -77,12 +77,27 @@ pub(crate) struct StaticPeer {
     /// It is a client of our reflection.
     #[serde(default)]
     pub(crate) route_reflector_client: bool,
+    /// Several paths to one prefix (RFC 7911). Default neither way.
+    #[serde(default)]
+    pub(crate) add_path: StaticAddPath,
     /// What is used of its routes.
     #[serde(default)]
     pub(crate) import: Option<StaticPolicy>,
     /// What is sent to it.
     #[serde(default)]
     pub(crate) export: Option<StaticPolicy>,
+}
+
+/// ADD-PATH with a peer, in both families.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct StaticAddPath {
+    /// We take several paths to a prefix from it. Default false.
+    #[serde(default)]
+    pub(crate) receive: bool,
+    /// We send it this many paths to a prefix, the best ones. Default 0: the best one alone, without ADD-PATH.
+    #[serde(default)]
+    pub(crate) send_max: u16,
 }
 
 /// A policy by name.

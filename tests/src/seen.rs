@@ -40,6 +40,38 @@ pub fn seen(router: &Router, prefix: &str) -> Result<Seen> {
     read.with_context(|| format!("{prefix} in {} of {}", router.kind(), router.node().name()))
 }
 
+/// AS_PATHs of all paths to a prefix that a router has, each as text.
+///
+/// # Errors
+/// When the router does not answer.
+pub fn as_paths(router: &Router, prefix: &str) -> Result<BTreeSet<String>> {
+    let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+    Ok(match router.kind() {
+        Kind::Bird => {
+            let answer = birdc(router, &format!("show route {prefix} all"))?;
+            let paths = answer.lines().filter_map(|line| line.trim().strip_prefix("BGP.as_path:"));
+            paths.map(|path| path.trim().to_owned()).collect()
+        }
+        Kind::Frr => {
+            let answer = vtysh(router, &format!("show bgp {family} unicast {prefix} json"))?;
+            let value: Value = serde_json::from_str(&answer).with_context(|| answer)?;
+            let paths = value.get("paths").and_then(Value::as_array).into_iter().flatten();
+            paths.filter_map(|path| Some(path.pointer("/aspath/string")?.as_str()?.to_owned())).collect()
+        }
+        Kind::GoBgp => {
+            let answer = router.node().run("gobgp", &["-j", "global", "rib", "-a", family])?;
+            let value: Value = serde_json::from_str(&answer).with_context(|| answer)?;
+            let paths = value.get(prefix).and_then(Value::as_array).into_iter().flatten();
+            paths.map(|path| gobgp_attributes(path.get("attrs")).as_path).map(|path| joined(&path)).collect()
+        }
+        kind => bail!("no way to read all paths from {kind}"),
+    })
+}
+
+fn joined(path: &[u32]) -> String {
+    path.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// Asks BIRD.
 ///
 /// # Errors
@@ -123,9 +155,13 @@ fn gobgp(router: &Router, prefix: &str) -> Result<Seen> {
     let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
     let answer = router.node().run("gobgp", &["-j", "global", "rib", "-a", family])?;
     let value: Value = serde_json::from_str(&answer).with_context(|| answer.clone())?;
-    let attributes = value.get(prefix).and_then(|paths| paths.pointer("/0/attrs")).and_then(Value::as_array);
+    let attributes = value.get(prefix).and_then(|paths| paths.pointer("/0/attrs"));
+    Ok(gobgp_attributes(Some(attributes.with_context(|| format!("not there: {answer}"))?)))
+}
+
+fn gobgp_attributes(attributes: Option<&Value>) -> Seen {
     let mut seen = Seen::default();
-    for attribute in attributes.with_context(|| format!("not there: {answer}"))? {
+    for attribute in attributes.and_then(Value::as_array).into_iter().flatten() {
         let value = attribute.get("value");
         let entries = || value.and_then(Value::as_array).into_iter().flatten();
         let metric = attribute.get("metric").or(value).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
@@ -154,7 +190,7 @@ fn gobgp(router: &Router, prefix: &str) -> Result<Seen> {
             _ => {}
         }
     }
-    Ok(seen)
+    seen
 }
 
 fn exabgp(router: &Router, prefix: &str) -> Result<Seen> {

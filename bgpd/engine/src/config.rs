@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::filter::Filters;
 use crate::prefix::{Family, PerFamily, Prefix};
-use crate::wire::{Community, LargeCommunity};
+use crate::wire::{AddPathMode, Community, LargeCommunity};
 
 /// The speaker as a whole. [`SpeakerConfig::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +188,8 @@ pub struct PeerConfig {
     pub filters: Filters,
     /// LOCAL_PREF follows Calico's rule on this internal session: 2147483647 minus the route's metric.
     pub calico_local_pref: bool,
+    /// Several paths to one prefix (RFC 7911), in all families. Default neither way.
+    pub add_path: AddPath,
     /// For the shell; a change of it resets the session.
     pub transport: Transport,
 }
@@ -220,6 +222,7 @@ impl PeerConfig {
             export: ExportPolicy::BuiltIn,
             filters: Filters::default(),
             calico_local_pref: kind.is_cluster(),
+            add_path: AddPath::default(),
             transport: Transport::default(),
         }
     }
@@ -245,6 +248,27 @@ pub struct GracefulRestartConfig {
 impl Default for GracefulRestartConfig {
     fn default() -> Self {
         Self { enabled: true, restart_time: Duration::from_secs(120), stale_time: Duration::from_secs(360) }
+    }
+}
+
+/// ADD-PATH towards one peer (RFC 7911 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddPath {
+    /// We offer to receive several paths to a prefix.
+    pub receive: bool,
+    /// Most paths of one prefix that are sent, in the order of the decision; 0: we do not offer to send several.
+    pub send_max: u16,
+}
+
+impl AddPath {
+    /// The mode offered in OPEN.
+    pub(crate) const fn mode(self) -> Option<AddPathMode> {
+        match (self.receive, self.send_max) {
+            (true, 1..) => Some(AddPathMode::Both),
+            (true, 0) => Some(AddPathMode::Receive),
+            (false, 1..) => Some(AddPathMode::Send),
+            (false, 0) => None,
+        }
     }
 }
 

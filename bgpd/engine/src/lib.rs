@@ -34,8 +34,8 @@ pub mod status;
 pub mod wire;
 
 pub use config::{
-    ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, Multipath, NextHopMode, OriginAttributes,
-    PeerConfig, PeerKind, PrefixLimit, RemoteAs, SpeakerConfig, Transport,
+    AddPath, ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, Multipath, NextHopMode,
+    OriginAttributes, PeerConfig, PeerKind, PrefixLimit, RemoteAs, SpeakerConfig, Transport,
 };
 pub use filter::{AnyCommunity, FilterAction, FilterRule, Filters, Operation, PrefixMatch};
 pub use instant::Instant;

@@ -207,6 +207,8 @@ pub struct RouteStatus {
     pub installed: bool,
     /// Kept from a session that was lost.
     pub stale: bool,
+    /// Path Identifier (RFC 7911): as sent in the `advertised` table, as received elsewhere; 0 without ADD-PATH.
+    pub path_id: u32,
     /// What became of it.
     pub why: Why,
     /// In the `withheld` table: why it is not sent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{
     Explanation, Family, OriginSourceStatus, PeerFamilyStatus, PeerStatus, RouteStatus, SessionState, SpeakerStatus,
-    wire::{Capabilities, NextHop},
+    wire::{AddPathMode, Capabilities, NextHop},
 };
 use proto::bgp::{
     ExplainReply, ListPeersReply, OriginSource, Peer, PeerFamily, Route, Speaker, Withheld as WithheldMessage,
@@ -86,7 +86,9 @@ fn peer(status: &PeerStatus, clock: Clock) -> Peer {
 fn common(status: &PeerStatus) -> Vec<String> {
     let sent = status.capabilities_sent.as_ref().map(capabilities).unwrap_or_default();
     let received = status.capabilities_received.as_ref().map(capabilities).unwrap_or_default();
-    sent.into_iter().filter(|capability| received.contains(capability)).collect()
+    // One sends what the other receives: the same word on both sides says too little.
+    let mode = |capability: &String| capability.starts_with("ADD-PATH");
+    sent.into_iter().filter(|capability| !mode(capability) && received.contains(capability)).collect()
 }
 
 fn capabilities(capabilities: &Capabilities) -> Vec<String> {
@@ -97,9 +99,16 @@ fn capabilities(capabilities: &Capabilities) -> Vec<String> {
         (capabilities.extended_message, "extended messages"),
         (capabilities.four_octet_as.is_some(), "4-octet AS"),
         (capabilities.graceful_restart.is_some(), "graceful restart"),
-        (!capabilities.add_path.is_empty(), "ADD-PATH"),
     ];
     words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
+    words.extend(capabilities.add_path.iter().map(|(family, mode)| {
+        let mode = match mode {
+            AddPathMode::Receive => "receive",
+            AddPathMode::Send => "send",
+            AddPathMode::Both => "send and receive",
+        };
+        format!("ADD-PATH {} {mode}", family_word(*family))
+    }));
     words
 }
 
@@ -157,6 +166,7 @@ pub(super) fn route(status: &RouteStatus) -> Route {
             + &named(status.rule.as_ref()),
         originator_id: attributes.originator_id.map(|id| id.to_string()).unwrap_or_default(),
         cluster_list: attributes.cluster_list.iter().map(ToString::to_string).collect(),
+        path_id: status.path_id,
     }
 }
 

@@ -229,12 +229,15 @@ fn routes_text(reply: &ListRoutesReply) -> String {
                 (false, true) => "*=",
                 (false, false) => "*",
             };
-            let mut notes: Vec<&str> = Vec::new();
+            let mut notes: Vec<String> = Vec::new();
+            if r.path_id > 0 {
+                notes.push(format!("path id {}", r.path_id));
+            }
             if r.stale {
-                notes.push("stale");
+                notes.push("stale".to_owned());
             }
             if !r.best && !r.why.is_empty() {
-                notes.push(&r.why);
+                notes.push(r.why.clone());
             }
             vec![
                 mark.to_owned(),

@@ -6,20 +6,25 @@ use std::{
 };
 
 use engine::{
-    Action, ConnId, Family, ImportPolicy, Instant, PeerConfig, PeerKind, RemoteAs, SessionState, Speaker,
-    SpeakerConfig,
-    wire::{Capabilities, OpenMessage, encode_open, keepalive},
+    Action, AddPath, ConnId, ExportPolicy, Family, ImportPolicy, Instant, PeerConfig, PeerKind, RemoteAs, SessionState,
+    Speaker, SpeakerConfig,
+    wire::{AddPathMode, Capabilities, OpenMessage, encode_open, keepalive},
 };
 
 const LOCAL_AS: u32 = 65000;
 /// `victim` sends the input; `other` must not notice.
 const PEERS: [(&str, u32, [u8; 4]); 2] = [("victim", 65001, [192, 0, 2, 1]), ("other", 65002, [192, 0, 2, 2])];
 
-/// Two established sessions; one receives the octets in pieces, then time passes.
+/// Two established sessions; one receives the octets in pieces, then time passes. Once without ADD-PATH and once with.
 pub(super) fn session(octets: &[u8]) {
+    plays_through(octets, AddPath::default());
+    plays_through(octets, AddPath { receive: true, send_max: 2 });
+}
+
+fn plays_through(octets: &[u8], add_path: AddPath) {
     let now = Instant::new(Duration::from_secs(1));
     let mut speaker = Speaker::new(SpeakerConfig::new(LOCAL_AS, Ipv4Addr::new(10, 0, 0, 9)), 1, now);
-    let conns = PEERS.map(|(name, remote_as, address)| establish(&mut speaker, now, name, remote_as, address));
+    let conns = PEERS.map(|peer| establish(&mut speaker, now, peer, add_path));
     let [Some(victim), Some(_)] = conns else { unreachable!("a session with a well-behaved peer must come up") };
     // Whatever the length of the first piece: a message may be torn anywhere.
     let cut = octets.first().map_or(0, |first| usize::from(*first) % octets.len());
@@ -36,10 +41,17 @@ pub(super) fn session(octets: &[u8]) {
     assert_eq!(other, Some(SessionState::Established), "a peer's octets must not end another's session");
 }
 
-fn establish(speaker: &mut Speaker, now: Instant, name: &str, remote_as: u32, address: [u8; 4]) -> Option<ConnId> {
+fn establish(
+    speaker: &mut Speaker,
+    now: Instant,
+    (name, remote_as, address): (&str, u32, [u8; 4]),
+    add_path: AddPath,
+) -> Option<ConnId> {
     let address = Ipv4Addr::from(address);
     let mut config = PeerConfig::new(name, address.into(), RemoteAs::Exactly(remote_as), PeerKind::Static);
     config.import = ImportPolicy::Accept;
+    config.export = ExportPolicy::Accept;
+    config.add_path = add_path;
     config.passive = true;
     speaker.set_peer(now, config);
     drain(speaker, now);
@@ -51,6 +63,10 @@ fn establish(speaker: &mut Speaker, now: Instant, name: &str, remote_as: u32, ad
         four_octet_as: Some(remote_as),
         route_refresh: true,
         enhanced_route_refresh: true,
+        add_path: match add_path.receive {
+            true => Family::ALL.map(|family| (family, AddPathMode::Both)).to_vec(),
+            false => Vec::new(),
+        },
         ..Capabilities::default()
     };
     let open = OpenMessage::new(remote_as, 90, address, capabilities);

@@ -1,5 +1,6 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
+mod add_path;
 mod cluster;
 mod filters;
 mod guards;
@@ -8,6 +9,14 @@ mod sessions;
 mod status;
 
 fn main() {
-    let labs = [sessions::labs(), reflection::labs(), cluster::labs(), filters::labs(), guards::labs(), status::labs()];
+    let labs = [
+        sessions::labs(),
+        add_path::labs(),
+        reflection::labs(),
+        cluster::labs(),
+        filters::labs(),
+        guards::labs(),
+        status::labs(),
+    ];
     tests::main(labs.into_iter().flatten().collect())
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
+use super::OutId;
 use crate::prefix::Family;
 use crate::reason::Withheld;
-use crate::rib::{PeerId, PrefixId};
+use crate::rib::PeerId;
 use crate::wire::{Block, NextHop, PathAttributes, classic_next_hop};
 
 /// Attributes and next hop as they are written; one object per distinct value in a group, so that the same object means
@@ -65,7 +66,7 @@ impl Sent {
     }
 }
 
-/// The table by prefix.
+/// The table by place.
 #[derive(Debug)]
 pub(crate) struct AdjRibOut {
     slots: Vec<Result<Sent, Withheld>>,
@@ -112,12 +113,12 @@ impl AdjRibOut {
         route
     }
 
-    pub(crate) fn get(&self, id: PrefixId) -> Result<&Sent, Withheld> {
+    pub(crate) fn get(&self, id: OutId) -> Result<&Sent, Withheld> {
         self.slots.get(id.index()).map_or(Err(Withheld::NoPath), |slot| slot.as_ref().map_err(|it| *it))
     }
 
     /// Sets a slot; the former state if that changes what anybody is told.
-    pub(crate) fn set(&mut self, id: PrefixId, new: Result<Sent, Withheld>) -> Option<Option<Sent>> {
+    pub(crate) fn set(&mut self, id: OutId, new: Result<Sent, Withheld>) -> Option<Option<Sent>> {
         if self.slots.len() <= id.index() {
             if new == Err(Withheld::NoPath) {
                 return None;
@@ -135,18 +136,18 @@ impl AdjRibOut {
         }
     }
 
-    /// Everything told, by prefix.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (PrefixId, &Sent)> {
+    /// Everything told, by place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (OutId, &Sent)> {
         self.slots
             .iter()
             .enumerate()
-            .filter_map(|(index, slot)| slot.as_ref().ok().map(|sent| (PrefixId(index as u32), sent)))
+            .filter_map(|(index, slot)| slot.as_ref().ok().map(|sent| (OutId(index as u32), sent)))
     }
 
     /// Everything told, prefixes of one route next to each other, for full messages.
-    pub(crate) fn by_route(&self) -> Vec<PrefixId> {
+    pub(crate) fn by_route(&self) -> Vec<OutId> {
         let mut order: HashMap<&Route, usize, FixedState> = HashMap::with_hasher(self.hasher.clone());
-        let mut runs: Vec<Vec<PrefixId>> = Vec::new();
+        let mut runs: Vec<Vec<OutId>> = Vec::new();
         for (id, sent) in self.iter() {
             let next = runs.len();
             let run = *order.entry(&sent.route).or_insert(next);

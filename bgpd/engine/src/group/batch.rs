@@ -5,12 +5,13 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::adj_out::{AdjRibOut, Route, Sent};
-use super::{Group, GroupKey, Note};
+use super::path_ids::Places;
+use super::{Group, GroupKey, Note, OutId};
 use crate::outbox::Outbox;
 use crate::output::ConnId;
 use crate::prefix::NetPrefix;
 use crate::reason::Withheld;
-use crate::rib::{PeerId, PrefixId, Table};
+use crate::rib::PeerId;
 use crate::wire::{EncodeContext, MessageKind, Nlri, Unsent, pack_block, pack_withdrawals};
 
 /// Octets collected before they are handed on.
@@ -47,8 +48,8 @@ struct Bucket {
     changes: Vec<u32>,
 }
 
-/// A prefix with its former state.
-type Change = (PrefixId, Option<Sent>);
+/// A place with its former state.
+type Change = (OutId, Option<Sent>);
 
 /// The members in step at the beginning of a batch.
 type InStep = Vec<(PeerId, ConnId)>;
@@ -58,7 +59,7 @@ impl<P: NetPrefix> Group<P> {
     pub(super) fn distribute(
         &mut self,
         changes: &[Change],
-        table: &Table<P>,
+        places: Places<'_, P>,
         outbox: &mut Outbox,
         notes: &mut Vec<Note>,
     ) {
@@ -82,7 +83,7 @@ impl<P: NetPrefix> Group<P> {
             if in_step.is_empty() {
                 return;
             }
-            left = self.write_chunk(left, changes, &in_step, table, outbox, notes);
+            left = self.write_chunk(left, changes, &in_step, places, outbox, notes);
         }
     }
 
@@ -154,13 +155,13 @@ impl<P: NetPrefix> Group<P> {
         buckets: &'b [Bucket],
         changes: &[Change],
         in_step: &InStep,
-        table: &Table<P>,
+        places: Places<'_, P>,
         outbox: &mut Outbox,
         notes: &mut Vec<Note>,
     ) -> &'b [Bucket] {
         let Self { key: GroupKey { send, .. }, out, buffer, .. } = self;
         let excluded = buckets.first().map_or(NOBODY, |it| it.excluded);
-        let mut packed = Packed { context: send, out, table, buffer, messages: 0 };
+        let mut packed = Packed { context: send, out, places, buffer, messages: 0 };
         let mut written = 0;
         for bucket in buckets {
             if bucket.excluded != excluded || packed.buffer.len() >= CHUNK {
@@ -222,15 +223,15 @@ fn changes_of<'c>(bucket: &'c Bucket, changes: &'c [Change]) -> impl Iterator<It
 struct Packed<'p, P> {
     context: &'p EncodeContext,
     out: &'p mut AdjRibOut,
-    table: &'p Table<P>,
+    places: Places<'p, P>,
     buffer: &'p mut BytesMut,
     messages: usize,
 }
 
 impl<P: NetPrefix> Packed<'_, P> {
     fn bucket(&mut self, bucket: &Bucket, changes: &[Change], too_large: impl FnMut(P)) {
-        let table = self.table;
-        let prefixes = changes_of(bucket, changes).filter_map(|(id, _)| table.get(*id)).map(|it| Nlri::new(it.prefix));
+        let places = self.places;
+        let prefixes = changes_of(bucket, changes).filter_map(|(id, _)| places.nlri(*id));
         let Some(route) = &bucket.route else {
             self.messages += pack_withdrawals(self.context, prefixes, self.buffer);
             return;
@@ -239,31 +240,25 @@ impl<P: NetPrefix> Packed<'_, P> {
             Ok(messages) => self.messages += messages,
             Err(unsent) => {
                 self.messages += unsent.messages;
-                drop_unsent(&unsent, self.out, table, too_large);
-                let unsent = unsent_prefixes(&unsent);
+                drop_unsent(&unsent, self.out, places, too_large);
+                let unsent: HashSet<Nlri<P>, FixedState> = unsent.nlri.into_iter().collect();
                 let had = changes_of(bucket, changes).filter(|(_, former)| former.is_some());
-                let prefixes = had.filter_map(|(id, _)| table.get(*id)).map(|it| it.prefix);
-                let former = prefixes.filter(|it| unsent.contains(it)).map(Nlri::new);
+                let former = had.filter_map(|(id, _)| places.nlri(*id)).filter(|it| unsent.contains(it));
                 self.messages += pack_withdrawals(self.context, former, self.buffer);
             }
         }
     }
 }
 
-/// The prefixes of routes that were not written.
-pub(super) fn unsent_prefixes<P: NetPrefix>(unsent: &Unsent<P>) -> HashSet<P, FixedState> {
-    unsent.nlri.iter().map(|nlri| nlri.prefix).collect()
-}
-
 /// Marks routes that fit into no message as not told.
 pub(super) fn drop_unsent<P: NetPrefix>(
     unsent: &Unsent<P>,
     out: &mut AdjRibOut,
-    table: &Table<P>,
+    places: Places<'_, P>,
     mut each: impl FnMut(P),
 ) {
     for nlri in &unsent.nlri {
-        if let Some(id) = table.find(&nlri.prefix) {
+        if let Some(id) = places.find(nlri) {
             out.set(id, Err(Withheld::TooLarge));
         }
         each(nlri.prefix);

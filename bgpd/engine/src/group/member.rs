@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use super::Note;
 use super::adj_out::{AdjRibOut, Route, Sent};
 use super::batch::CHUNK;
+use super::path_ids::Places;
+use super::{Note, OutId};
 use crate::outbox::Outbox;
 use crate::output::ConnId;
 use crate::prefix::{Family, NetPrefix};
-use crate::rib::{PeerId, PrefixId, Table};
+use crate::rib::PeerId;
 use crate::wire::{
     EncodeContext, MessageKind, Nlri, RefreshKind, RouteRefresh, encode_route_refresh, end_of_rib, pack_block,
     pack_withdrawals,
@@ -35,8 +36,8 @@ enum Held {
 pub(crate) struct Member {
     pub(crate) peer: PeerId,
     pub(crate) conn: ConnId,
-    queue: VecDeque<PrefixId>,
-    held: HashMap<PrefixId, Held, FixedState>,
+    queue: VecDeque<OutId>,
+    held: HashMap<OutId, Held, FixedState>,
     end_of_rib_sent: bool,
     /// Begin-of-RIB was sent, and End-of-RIB of the refresh is due when the queue is empty (RFC 7313).
     refreshing: bool,
@@ -62,7 +63,7 @@ impl Member {
     }
 
     /// Queues a prefix of which it holds `former`. What is queued already stays as it is.
-    pub(crate) fn note(&mut self, id: PrefixId, former: Option<&Sent>) {
+    pub(crate) fn note(&mut self, id: OutId, former: Option<&Sent>) {
         let Self { peer, queue, held, .. } = self;
         held.entry(id).or_insert_with(|| {
             queue.push_back(id);
@@ -71,7 +72,7 @@ impl Member {
     }
 
     /// Queues a prefix to be sent again, whatever it holds.
-    pub(crate) fn note_again(&mut self, id: PrefixId) {
+    pub(crate) fn note_again(&mut self, id: OutId) {
         let Self { queue, held, .. } = self;
         let state = held.entry(id).or_insert_with(|| {
             queue.push_back(id);
@@ -83,14 +84,14 @@ impl Member {
     }
 
     /// Moves what another group's member holds into the queue of this one, prefixes of which are in this order.
-    pub(crate) fn take_over(&mut self, holdings: Vec<(PrefixId, Sent)>) {
+    pub(crate) fn take_over(&mut self, holdings: Vec<(OutId, Sent)>) {
         for (id, sent) in holdings {
             self.note(id, Some(&sent));
         }
     }
 
     /// What it holds of the prefixes in its queue.
-    pub(crate) fn queued(&self) -> impl Iterator<Item = (PrefixId, Option<&Sent>)> {
+    pub(crate) fn queued(&self) -> impl Iterator<Item = (OutId, Option<&Sent>)> {
         self.queue.iter().filter_map(|id| match self.held.get(id)? {
             Held::Nothing | Held::Stale => Some((*id, None)),
             Held::Route(sent) => Some((*id, Some(sent))),
@@ -107,12 +108,12 @@ impl Member {
         !self.queue.is_empty() || !self.end_of_rib_sent || self.refreshing
     }
 
-    pub(crate) fn has_queued(&self, id: PrefixId) -> bool {
+    pub(crate) fn has_queued(&self, id: OutId) -> bool {
         !self.held.is_empty() && self.held.contains_key(&id)
     }
 
     /// True if it has not been given this version of a prefix yet.
-    pub(crate) fn lacks(&self, id: PrefixId, sent: &Sent) -> bool {
+    pub(crate) fn lacks(&self, id: OutId, sent: &Sent) -> bool {
         match self.held.get(&id) {
             None | Some(Held::Stale) => false,
             Some(Held::Nothing) => true,
@@ -158,17 +159,17 @@ impl Member {
         &mut self,
         context: &EncodeContext,
         out: &mut AdjRibOut,
-        table: &Table<P>,
+        places: Places<'_, P>,
         buffer: &mut BytesMut,
         outbox: &mut Outbox,
         notes: &mut Vec<Note>,
     ) {
         while !self.queue.is_empty() && outbox.has_room(self.conn) {
-            let piece = self.take_piece(out, table);
-            let mut count = pack_withdrawals(context, piece.withdrawn.into_iter().map(Nlri::new), buffer);
+            let piece = self.take_piece(out, places);
+            let mut count = pack_withdrawals(context, piece.withdrawn, buffer);
             let mut runs = piece.announced.into_iter();
             for run in runs.by_ref() {
-                count += self.announce(context, &run, out, table, buffer, notes);
+                count += self.announce(context, &run, out, places, buffer, notes);
                 if buffer.len() >= CHUNK {
                     self.flush(std::mem::take(&mut count), buffer, outbox);
                     if !outbox.has_room(self.conn) {
@@ -189,17 +190,17 @@ impl Member {
     }
 
     /// The next prefixes of the queue, compared with what the group says now.
-    fn take_piece<P: NetPrefix>(&mut self, out: &AdjRibOut, table: &Table<P>) -> Piece<P> {
+    fn take_piece<P: NetPrefix>(&mut self, out: &AdjRibOut, places: Places<'_, P>) -> Piece<P> {
         let mut piece = Piece { withdrawn: Vec::new(), announced: Vec::new() };
         let mut index: HashMap<Route, usize, FixedState> = HashMap::with_hasher(FixedState::default());
         for _ in 0..PIECE {
             let Some(id) = self.queue.pop_front() else { break };
             let Some(held) = self.held.remove(&id) else { continue };
-            let Some(prefix) = table.get(id).map(|entry| entry.prefix) else { continue };
+            let Some(nlri) = places.nlri(id) else { continue };
             let wanted = out.get(id).ok().filter(|sent| sent.is_visible_to(self.peer));
             match (wanted, held) {
                 (None, Held::Nothing) => {}
-                (None, _) => piece.withdrawn.push(prefix),
+                (None, _) => piece.withdrawn.push(nlri),
                 (Some(wanted), Held::Route(held)) if wanted.route == held.route => {}
                 (Some(wanted), held) => {
                     let next = piece.announced.len();
@@ -208,10 +209,10 @@ impl Member {
                         _ => *index.entry(wanted.route.clone()).or_insert(next),
                     };
                     if at == next {
-                        piece.announced.push(Run { route: wanted.route.clone(), prefixes: Vec::new() });
+                        piece.announced.push(Run { route: wanted.route.clone(), places: Vec::new() });
                     }
                     if let Some(run) = piece.announced.get_mut(at) {
-                        run.prefixes.push((id, prefix, held));
+                        run.places.push((id, nlri, held));
                     }
                 }
             }
@@ -220,7 +221,7 @@ impl Member {
     }
 
     fn put_back<P>(&mut self, run: Run<P>) {
-        for (id, _, held) in run.prefixes.into_iter().rev() {
+        for (id, _, held) in run.places.into_iter().rev() {
             self.queue.push_front(id);
             self.held.insert(id, held);
         }
@@ -232,23 +233,22 @@ impl Member {
         context: &EncodeContext,
         run: &Run<P>,
         out: &mut AdjRibOut,
-        table: &Table<P>,
+        places: Places<'_, P>,
         buffer: &mut BytesMut,
         notes: &mut Vec<Note>,
     ) -> usize {
-        let nlri = run.prefixes.iter().map(|(_, prefix, _)| Nlri::new(*prefix));
+        let nlri = run.places.iter().map(|(_, nlri, _)| *nlri);
         let packed = pack_block(context, run.route.block(), run.route.next_hop(), nlri, buffer);
         match packed {
             Ok(count) => count,
             Err(unsent) => {
-                super::batch::drop_unsent(&unsent, out, table, |prefix| {
+                super::batch::drop_unsent(&unsent, out, places, |prefix| {
                     notes.push(Note::TooLarge(self.peer, prefix.into()));
                 });
                 // What it holds is an older version, if anything.
-                let left_out = super::batch::unsent_prefixes(&unsent);
-                let had =
-                    run.prefixes.iter().filter(|(_, prefix, held)| *held != Held::Nothing && left_out.contains(prefix));
-                unsent.messages + pack_withdrawals(context, had.map(|(_, prefix, _)| Nlri::new(*prefix)), buffer)
+                let left_out: HashSet<Nlri<P>, FixedState> = unsent.nlri.into_iter().collect();
+                let had = run.places.iter().filter(|(_, nlri, held)| *held != Held::Nothing && left_out.contains(nlri));
+                unsent.messages + pack_withdrawals(context, had.map(|(_, nlri, _)| *nlri), buffer)
             }
         }
     }
@@ -262,12 +262,12 @@ impl Member {
 }
 
 struct Piece<P> {
-    withdrawn: Vec<P>,
+    withdrawn: Vec<Nlri<P>>,
     announced: Vec<Run<P>>,
 }
 
-/// Prefixes that share a route.
+/// Places that share a route.
 struct Run<P> {
     route: Route,
-    prefixes: Vec<(PrefixId, P, Held)>,
+    places: Vec<(OutId, Nlri<P>, Held)>,
 }

@@ -9,6 +9,7 @@
 mod adj_out;
 mod batch;
 mod member;
+mod path_ids;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,13 +20,15 @@ use hashbrown::HashMap;
 
 pub(crate) use adj_out::{AdjRibOut, Sent};
 pub(crate) use member::Member;
+use path_ids::Places;
+pub(crate) use path_ids::{OutId, PathIds, path_id_of};
 
 use crate::filter::{FilterRule, RuleId, Subject, first_match};
 use crate::outbox::Outbox;
 use crate::policy::{OutNextHop, Recipient, export};
 use crate::prefix::{NetPrefix, Prefix};
 use crate::reason::Withheld;
-use crate::rib::{Best, NextHopId, NextHops, PeerId, PrefixId, Sources, Table};
+use crate::rib::{Best, Entry, NextHopId, NextHops, PeerId, PrefixId, Sources, Table, ranked};
 use crate::wire::{EncodeContext, PathAttributes};
 
 /// Everything that changes octets or membership.
@@ -33,6 +36,8 @@ use crate::wire::{EncodeContext, PathAttributes};
 pub(crate) struct GroupKey {
     pub(crate) recipient: Recipient,
     pub(crate) send: EncodeContext,
+    /// With ADD-PATH, the most paths told of a prefix (RFC 7911); 0 without.
+    pub(crate) max_paths: usize,
 }
 
 /// What groups read of the rest of the speaker.
@@ -68,6 +73,15 @@ pub(crate) struct Group<P> {
 type MemoKey = (usize, u32, PeerId, Option<NextHopId>, Option<RuleId>);
 type Memo = HashMap<MemoKey, Result<Sent, Withheld>, FixedState>;
 
+/// What one walk over changed entries remembers.
+struct Exporting {
+    /// The only member. It is told nothing of its own routes, so that the Adj-RIB-Out need not have them.
+    alone: Option<PeerId>,
+    filter: Filter,
+    memo: Memo,
+    last: Option<(MemoKey, Result<Sent, Withheld>)>,
+}
+
 impl<P: NetPrefix> Group<P> {
     pub(crate) fn new(key: GroupKey) -> Self {
         Self {
@@ -87,16 +101,26 @@ impl<P: NetPrefix> Group<P> {
         self.members.is_empty()
     }
 
+    /// True if it tells several paths of a prefix.
+    pub(crate) const fn adds_paths(&self) -> bool {
+        self.key.max_paths > 0
+    }
+
     /// Takes a member in; it gets what it lacks of the whole table.
-    pub(crate) fn join(&mut self, member: Member, table: &Table<P>, around: &Surroundings<'_>) {
+    pub(crate) fn join(&mut self, member: Member, table: &Table<P>, path_ids: &mut PathIds, around: &Surroundings<'_>) {
         let peer = member.peer;
         let (is_first, alone) = (self.members.is_empty(), self.alone());
-        let lacks = |best: &Best| is_first || alone == Some(best.source);
+        let several = self.adds_paths();
+        let lacks = |entry: &Entry<P>| match alone.filter(|_| !is_first) {
+            None if several => !entry.paths.is_empty(),
+            None => entry.best.is_some(),
+            Some(alone) if several => entry.paths.iter().any(|path| path.source == alone),
+            Some(alone) => entry.best.as_ref().is_some_and(|best| best.source == alone),
+        };
         self.members.insert(peer, member);
         if is_first || alone.is_some() {
-            let lacking = table.iter().filter(|(_, it)| it.best.as_ref().is_some_and(lacks));
-            let lacking: Vec<PrefixId> = lacking.map(|(id, _)| id).collect();
-            self.export_all(&lacking, table, around);
+            let lacking: Vec<PrefixId> = table.iter().filter(|(_, it)| lacks(it)).map(|(id, _)| id).collect();
+            self.export_all(&lacking, table, path_ids, around);
         }
         let all = self.out.by_route();
         if let Some(member) = self.members.get_mut(&peer) {
@@ -104,7 +128,7 @@ impl<P: NetPrefix> Group<P> {
         }
     }
 
-    /// The only member. It is told nothing of its own routes, so that the Adj-RIB-Out need not have them.
+    /// The only member.
     fn alone(&self) -> Option<PeerId> {
         self.members.keys().next().copied().filter(|_| self.members.len() == 1)
     }
@@ -115,10 +139,10 @@ impl<P: NetPrefix> Group<P> {
     }
 
     /// Lets a member go to another group, with what it holds.
-    pub(crate) fn part(&mut self, peer: PeerId) -> Option<(Member, Vec<(PrefixId, Sent)>)> {
+    pub(crate) fn part(&mut self, peer: PeerId) -> Option<(Member, Vec<(OutId, Sent)>)> {
         let member = self.members.remove(&peer)?;
         let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id));
-        let mut holdings: Vec<(PrefixId, Sent)> = given.map(|(id, sent)| (id, sent.clone())).collect();
+        let mut holdings: Vec<(OutId, Sent)> = given.map(|(id, sent)| (id, sent.clone())).collect();
         holdings.extend(member.queued().filter_map(|(id, sent)| Some((id, sent?.clone()))));
         Some((member, holdings))
     }
@@ -146,38 +170,84 @@ impl<P: NetPrefix> Group<P> {
         &mut self,
         changed: &[PrefixId],
         table: &Table<P>,
+        path_ids: &mut PathIds,
         around: &Surroundings<'_>,
-    ) -> Vec<(PrefixId, Option<Sent>)> {
-        let alone = self.alone();
-        let mut memo = Memo::with_hasher(FixedState::default());
-        let mut last: Option<(MemoKey, Result<Sent, Withheld>)> = None;
-        let mut filter = Filter { recipient: self.key.recipient.clone(), last: None };
+    ) -> Vec<(OutId, Option<Sent>)> {
+        let mut exporting = Exporting {
+            alone: self.alone(),
+            filter: Filter { recipient: self.key.recipient.clone(), last: None },
+            memo: Memo::with_hasher(FixedState::default()),
+            last: None,
+        };
         let mut changes = Vec::with_capacity(changed.len());
         for id in changed {
-            let new = match table.get(*id).and_then(|entry| Some((entry.prefix, entry.best.as_ref()?))) {
-                None => Err(Withheld::NoPath),
-                Some((_, best)) if Some(best.source) == alone => Err(Withheld::FromThisPeer),
-                Some((prefix, best)) => {
-                    let rule = filter.rule(prefix.into(), best);
-                    let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop, rule);
-                    match &last {
-                        Some((former, result)) if *former == key => result.clone(),
-                        _ => {
-                            let result = memo.entry(key).or_insert_with(|| self.export_one(best, rule, around)).clone();
-                            last = Some((key, result.clone()));
-                            result
-                        }
-                    }
-                }
-            };
-            if let Some(former) = self.out.set(*id, new) {
-                changes.push((*id, former));
+            let entry = table.get(*id);
+            if self.adds_paths() {
+                self.export_paths(*id, entry, &mut exporting, path_ids, around, &mut changes);
+                continue;
             }
+            let new = match entry.and_then(|entry| Some((entry.prefix, entry.best.as_ref()?))) {
+                None => Err(Withheld::NoPath),
+                Some((prefix, best)) => self.export_one(prefix.into(), best, &mut exporting, around),
+            };
+            let place = OutId::from(*id);
+            changes.extend(self.out.set(place, new).map(|former| (place, former)));
         }
         changes
     }
 
-    fn export_one(&mut self, best: &Best, rule: Option<RuleId>, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
+    /// [`Group::export_all`] of one prefix with ADD-PATH: the best paths up to the bound, and those they displace.
+    fn export_paths(
+        &mut self,
+        id: PrefixId,
+        entry: Option<&Entry<P>>,
+        exporting: &mut Exporting,
+        path_ids: &mut PathIds,
+        around: &Surroundings<'_>,
+        changes: &mut Vec<(OutId, Option<Sent>)>,
+    ) {
+        let paths = entry.map(|entry| &*entry.paths).unwrap_or_default();
+        let mut told = Vec::new();
+        for path in ranked(paths, around.sources).into_iter().take(self.key.max_paths) {
+            let Some(prefix) = entry.map(|entry| entry.prefix.into()) else { break };
+            let place = path_ids.place(id, path);
+            told.push(place);
+            let new = self.export_one(prefix, &Best::of(path), exporting, around);
+            changes.extend(self.out.set(place, new).map(|former| (place, former)));
+        }
+        let displaced: Vec<OutId> = path_ids.of(id).iter().copied().filter(|place| !told.contains(place)).collect();
+        for place in displaced {
+            if path_ids.path(place, paths).is_none() {
+                path_ids.note_gone(place);
+            }
+            changes.extend(self.out.set(place, Err(Withheld::NoPath)).map(|former| (place, former)));
+        }
+    }
+
+    /// The form of a path for this group; the same as before for a path that differs in nothing that matters.
+    fn export_one(
+        &mut self,
+        prefix: Prefix,
+        best: &Best,
+        exporting: &mut Exporting,
+        around: &Surroundings<'_>,
+    ) -> Result<Sent, Withheld> {
+        if Some(best.source) == exporting.alone {
+            return Err(Withheld::FromThisPeer);
+        }
+        let rule = exporting.filter.rule(prefix, best);
+        let key = (best.attributes.identity(), best.local_pref, best.source, best.next_hop, rule);
+        match &exporting.last {
+            Some((former, result)) if *former == key => result.clone(),
+            _ => {
+                let result = exporting.memo.entry(key).or_insert_with(|| self.export_anew(best, rule, around)).clone();
+                exporting.last = Some((key, result.clone()));
+                result
+            }
+        }
+    }
+
+    fn export_anew(&mut self, best: &Best, rule: Option<RuleId>, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
         let next_hop = best.next_hop.and_then(|id| around.next_hops.get(id));
         let source = around.sources.get(best.source);
         let recipient = &self.key.recipient;
@@ -198,28 +268,31 @@ impl<P: NetPrefix> Group<P> {
         &mut self,
         changed: &[PrefixId],
         table: &Table<P>,
+        path_ids: &mut PathIds,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
         notes: &mut Vec<Note>,
     ) {
-        let changes = self.export_all(changed, table, around);
+        let changes = self.export_all(changed, table, path_ids, around);
         if !changes.is_empty() {
-            self.distribute(&changes, table, outbox, notes);
+            self.distribute(&changes, self.places(table, path_ids), outbox, notes);
         }
-        self.drain_all(table, around, outbox, notes);
+        self.drain_all(table, path_ids, around, outbox, notes);
     }
 
     /// Writes what is queued for members whose sockets have room, and End-of-RIB where it is due.
     pub(crate) fn drain_all(
         &mut self,
         table: &Table<P>,
+        path_ids: &PathIds,
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
         notes: &mut Vec<Note>,
     ) {
+        let places = self.places(table, path_ids);
         let Self { key, members, out, buffer, .. } = self;
         for member in members.values_mut() {
-            member.drain(&key.send, out, table, buffer, outbox, notes);
+            member.drain(&key.send, out, places, buffer, outbox, notes);
             if around.complete && member.finish(P::FAMILY, outbox) {
                 notes.push(Note::EndOfRib(member.peer));
             }
@@ -231,17 +304,18 @@ impl<P: NetPrefix> Group<P> {
         !self.members.values().all(Member::is_in_step)
     }
 
-    /// True if something outside the table still refers to the prefix.
-    pub(crate) fn refers_to(&self, id: PrefixId) -> bool {
+    fn places<'t>(&self, table: &'t Table<P>, path_ids: &'t PathIds) -> Places<'t, P> {
+        Places { table, paths: self.adds_paths().then_some(path_ids) }
+    }
+
+    /// True if a place is in use, or a member may still hold what was there.
+    pub(crate) fn refers_to(&self, id: OutId) -> bool {
         self.out.get(id).is_ok() || self.members.values().any(|member| member.has_queued(id))
     }
 
-    /// What a member was given of a prefix whose best path came from `source`, or why nothing.
-    pub(crate) fn told(&self, peer: PeerId, id: PrefixId, source: Option<PeerId>) -> Result<&Sent, Withheld> {
+    /// What a member was given at a place, or why nothing.
+    pub(crate) fn told(&self, peer: PeerId, id: OutId) -> Result<&Sent, Withheld> {
         let member = self.members.get(&peer).ok_or(Withheld::NotEstablished)?;
-        if source == Some(peer) {
-            return Err(Withheld::FromThisPeer);
-        }
         let sent = self.out.get(id)?;
         if sent.source == peer {
             return Err(Withheld::FromThisPeer);
@@ -252,7 +326,7 @@ impl<P: NetPrefix> Group<P> {
         if member.lacks(id, sent) { Err(Withheld::Pending) } else { Ok(sent) }
     }
 
-    /// Number of prefixes that a member was given and not withdrawn from it.
+    /// Number of paths that a member was given and not withdrawn from it.
     pub(crate) fn advertised(&self, peer: PeerId) -> u32 {
         let Some(member) = self.members.get(&peer) else { return 0 };
         let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id)).count();

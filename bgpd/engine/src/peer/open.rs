@@ -10,7 +10,7 @@ use crate::reason::Diagnosis;
 use crate::restart::kept_families;
 use crate::session::{Event, State};
 use crate::status::SessionState;
-use crate::wire::{Capabilities, ExpectedAs, GracefulRestart, OpenExpectation, OpenMessage};
+use crate::wire::{AddPathMode, Capabilities, ExpectedAs, GracefulRestart, OpenExpectation, OpenMessage};
 
 /// How long a connection with a valid OPEN waits for one that must win but is mute.
 const COLLISION_WAIT: Duration = Duration::from_secs(5);
@@ -33,9 +33,15 @@ impl Peer {
             extended_next_hop: self.config.families.contains(&Family::Ipv4Unicast),
             link_local_next_hop: link_local,
             graceful_restart: self.our_restart(speaker),
+            add_path: self.our_add_path(),
             ..Capabilities::default()
         };
         OpenMessage::new(local_as, hold_time, speaker.router_id, capabilities)
+    }
+
+    fn our_add_path(&self) -> Vec<(Family, AddPathMode)> {
+        let mode = self.config.add_path.mode();
+        self.config.families.iter().filter_map(|family| Some((*family, mode?))).collect()
     }
 
     fn our_restart(&self, speaker: &SpeakerConfig) -> Option<GracefulRestart> {

@@ -69,7 +69,7 @@ impl Selector<'_> {
         }
         path.why = Why::Best;
         let fib = path.next_hop.and_then(|id| self.next_hops.route(id)).cloned();
-        (Some(best_of(path)), fib)
+        (Some(Best::of(path)), fib)
     }
 
     fn among(&mut self, paths: &mut [Path]) -> (Option<Best>, Option<KernelRoute>) {
@@ -90,7 +90,7 @@ impl Selector<'_> {
         let Some(best) = decision.best.and_then(|it| eligible.get(it)).and_then(|index| paths.get(*index)) else {
             return (None, None);
         };
-        let chosen = best_of(best);
+        let chosen = Best::of(best);
         if chosen.source == PeerId::LOCAL {
             return (Some(chosen), None);
         }
@@ -155,13 +155,16 @@ impl Selector<'_> {
     }
 }
 
-fn best_of(path: &Path) -> Best {
-    Best {
-        source: path.source,
-        attributes: path.attributes.clone(),
-        local_pref: path.local_pref,
-        next_hop: path.next_hop,
-    }
+/// The paths that may be used, in the order of the decision, the best first: later losers come earlier.
+pub(crate) fn ranked<'p>(paths: &'p [Path], sources: &Sources) -> Vec<&'p Path> {
+    let rank = |path: &Path| match path.why {
+        Why::Best => Some(0),
+        Why::Lost(loss) => Some(u32::MAX - loss.step as u32),
+        Why::Undecided | Why::Deferred | Why::Refused(_) => None,
+    };
+    let mut usable: Vec<(u32, &Path)> = paths.iter().filter_map(|path| Some((rank(path)?, path))).collect();
+    usable.sort_by_key(|(rank, path)| (*rank, sources.get(path.source).map(|it| it.address), path.path_id));
+    usable.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Link bandwidth in octets per second, if it is a usable number.

@@ -79,6 +79,16 @@ pub(crate) struct Best {
 }
 
 impl Best {
+    /// A path as it is exported.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            source: path.source,
+            attributes: path.attributes.clone(),
+            local_pref: path.local_pref,
+            next_hop: path.next_hop,
+        }
+    }
+
     /// The attributes with LOCAL_PREF after import policy.
     pub(crate) fn in_force(&self) -> PathAttributes {
         PathAttributes { local_pref: Some(self.local_pref), ..self.attributes.value() }
@@ -191,10 +201,6 @@ impl<P: NetPrefix> Table<P> {
         if !std::mem::replace(&mut entry.dirty, true) {
             dirty.push(id);
         }
-    }
-
-    pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
     }
 
     /// The dirty entries in the order in which they became so; they are clean from now on.

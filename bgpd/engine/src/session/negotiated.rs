@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use crate::config::PeerConfig;
 use crate::prefix::{Family, PerFamily};
 use crate::wire::{
-    Capabilities, EncodeContext, GracefulRestart, MAX_EXTENDED_LENGTH, MAX_LENGTH, OpenMessage, UpdateContext,
+    AddPathMode, Capabilities, EncodeContext, GracefulRestart, MAX_EXTENDED_LENGTH, MAX_LENGTH, OpenMessage,
+    UpdateContext,
 };
 
 /// The terms of a session.
@@ -46,6 +47,15 @@ impl Negotiated {
         let third = hold_time / 3;
         let graceful_restart = sent.graceful_restart.as_ref().and(received.graceful_restart.clone());
         let notification = |restart: &Option<GracefulRestart>| restart.as_ref().is_some_and(|it| it.notification);
+        // RFC 7911 §4: one side must be able to send, the other to receive.
+        let add_path = |sender: &Capabilities, receiver: &Capabilities| {
+            let agreed = |family| {
+                sender.add_path_mode(family).is_some_and(AddPathMode::sends)
+                    && receiver.add_path_mode(family).is_some_and(AddPathMode::receives)
+                    && families.contains(&family)
+            };
+            PerFamily::new(agreed(Family::Ipv4Unicast), agreed(Family::Ipv6Unicast))
+        };
         Self {
             peer_as: theirs.as_number,
             peer_identifier: theirs.bgp_identifier,
@@ -65,13 +75,13 @@ impl Negotiated {
                 check_first_as: config.enforce_first_as && !internal,
                 reject_as_sets: false,
                 families: PerFamily::of(&families),
-                add_path_receive: PerFamily::default(),
+                add_path_receive: add_path(received, sent),
                 extended_next_hop_v4: sent.extended_next_hop,
             },
             send: EncodeContext {
                 four_octet_as,
                 max_length: if received.extended_message { MAX_EXTENDED_LENGTH } else { MAX_LENGTH },
-                add_path: PerFamily::default(),
+                add_path: add_path(sent, received),
                 extended_next_hop_v4: received.extended_next_hop,
             },
             notification_restart: notification(&sent.graceful_restart) && notification(&graceful_restart),

@@ -236,6 +236,7 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
         || former.passive != config.passive
         || former.enforce_first_as != config.enforce_first_as
         || former.graceful_restart != config.graceful_restart
+        || former.add_path.mode() != config.add_path.mode()
         || former.transport != config.transport
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::Speaker;
 use super::tables::FamilyTables;
-use crate::group::Sent;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
 use crate::reason::{Refusal, Why, Withheld};
 use crate::rib::{Entry, Path, PeerId, PrefixId};
@@ -95,16 +94,19 @@ impl Speaker {
                 routes.extend(of(peer).filter(|it| it.refusal().is_some()).map(|path| self.route(entry, path)));
             }
             View::Advertised(peer) => {
-                if let (Ok(sent), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
-                    routes.push(RouteStatus {
+                for (path_id, place, sent) in family.told(id, entry, peer).unwrap_or_default() {
+                    let path = place.and_then(|place| family.path_ids.path(place, &entry.paths));
+                    let route = path.map(|path| self.route(entry, path)).or_else(|| self.best_route(entry));
+                    routes.extend(route.map(|route| RouteStatus {
                         next_hop: Some(*sent.route.next_hop()),
                         attributes: Arc::new(family.attributes_sent(peer, sent)),
-                        ..best
-                    });
+                        path_id,
+                        ..route
+                    }));
                 }
             }
             View::Withheld(peer) => {
-                if let (Err(withheld), Some(best)) = (told(family, id, entry, peer), self.best_route(entry)) {
+                if let (Err(withheld), Some(best)) = (family.told(id, entry, peer), self.best_route(entry)) {
                     let rule = self.export_rule(peer, P::FAMILY, withheld);
                     routes.push(RouteStatus { withheld: Some(withheld), rule, ..best });
                 }
@@ -151,6 +153,7 @@ impl Speaker {
             multipath: path.multipath,
             installed: entry.fib_confirmed && (best || path.multipath),
             stale: path.stale,
+            path_id: path.path_id,
             why: if deferred { Why::Deferred } else { path.why },
             withheld: None,
             rule: self.import_rule(path, P::FAMILY),
@@ -183,7 +186,7 @@ impl Speaker {
         let mut withheld = Vec::new();
         let mut rules = BTreeMap::new();
         for (name, peer) in &self.names {
-            match told(family, id, entry, *peer) {
+            match family.told(id, entry, *peer) {
                 Ok(_) => advertised.push(name.clone()),
                 Err(reason) => {
                     withheld.push((name.clone(), reason));
@@ -217,21 +220,6 @@ impl Speaker {
             }
         }
     }
-}
-
-/// What a peer was given of an entry, or why nothing.
-fn told<'t, P: NetPrefix>(
-    family: &'t FamilyTables<P>,
-    id: PrefixId,
-    entry: &Entry<P>,
-    peer: PeerId,
-) -> Result<&'t Sent, Withheld> {
-    let group = family.group_of(peer).ok_or(Withheld::NotEstablished)?;
-    let best = entry.best.as_ref().map(|best| best.source);
-    if best == Some(peer) {
-        return Err(Withheld::FromThisPeer);
-    }
-    group.told(peer, id, best)
 }
 
 fn is_best<P: NetPrefix>(entry: &Entry<P>, path: &Path) -> bool {

@@ -73,12 +73,12 @@ impl Joining {
             complete: false,
         };
         family.attention = true;
-        let FamilyTables { table, groups, .. } = family;
+        let FamilyTables { table, groups, path_ids, .. } = family;
         match groups.iter_mut().find(|group| group.key == self.key) {
-            Some(group) => group.join(self.member, table, &around),
+            Some(group) => group.join(self.member, table, path_ids, &around),
             None => {
                 let mut group = Group::new(self.key);
-                group.join(self.member, table, &around);
+                group.join(self.member, table, path_ids, &around);
                 groups.push(group);
             }
         }
@@ -109,6 +109,7 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
             filter: config.filters.export[family].clone(),
         },
         send: session.send.clone(),
+        max_paths: if session.send.add_path[family] { usize::from(config.add_path.send_max) } else { 0 },
     }
 }
 

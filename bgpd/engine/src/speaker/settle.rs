@@ -7,7 +7,7 @@ use crate::outbox::Outbox;
 use crate::output::{Event, FibUpdate, InstallResult};
 use crate::prefix::{Family, NetPrefix, Prefix};
 use crate::reason::{Refusal, Why};
-use crate::rib::{Best, Entry, Options, PeerId, Selector, Table};
+use crate::rib::{Best, Entry, Options, PeerId, PrefixId, Selector, Table};
 
 /// What settling one family needs of the speaker.
 struct Settling<'s> {
@@ -147,29 +147,36 @@ fn confirm<P: NetPrefix>(table: &mut Table<P>, prefix: P, result: InstallResult)
 
 impl Settling<'_> {
     fn run<P: NetPrefix>(&mut self, family: &mut FamilyTables<P>, shared: &mut Shared) {
-        let mut changed = if family.table.has_dirty() { self.decide(&mut family.table, shared) } else { Vec::new() };
+        let dirty = family.table.take_dirty();
+        let mut changed = self.decide(&dirty, &mut family.table, shared);
         changed.append(&mut family.exported_anew);
+        // With ADD-PATH a path counts that is not the best, too.
+        let decided = if family.groups.iter().any(Group::adds_paths) {
+            changed.iter().copied().chain(dirty).collect()
+        } else {
+            Vec::new()
+        };
         let attention = std::mem::take(&mut family.attention);
-        if changed.is_empty() && !attention {
+        if changed.is_empty() && decided.is_empty() && !attention {
             return;
         }
         let Shared { sources, next_hops, addresses, .. } = shared;
         let around =
             Surroundings { sources, next_hops, cluster_id: self.cluster_id, peers: addresses, complete: self.complete };
-        let FamilyTables { table, groups, .. } = family;
+        let FamilyTables { table, groups, path_ids, .. } = family;
         for group in groups.iter_mut() {
+            let changed = if group.adds_paths() { &decided } else { &changed };
             if !changed.is_empty() {
-                group.update(&changed, table, &around, self.outbox, &mut self.notes);
+                group.update(changed, table, path_ids, &around, self.outbox, &mut self.notes);
             } else if group.has_work() {
-                group.drain_all(table, &around, self.outbox, &mut self.notes);
+                group.drain_all(table, path_ids, &around, self.outbox, &mut self.notes);
             }
         }
-        let all = !groups.iter().any(Group::has_queued);
-        table.sweep(all, |id| groups.iter().any(|group| group.refers_to(id)));
+        family.sweep();
     }
 
     /// Decides the dirty entries; returns those whose best path changed.
-    fn decide<P: NetPrefix>(&mut self, table: &mut Table<P>, shared: &Shared) -> Vec<crate::rib::PrefixId> {
+    fn decide<P: NetPrefix>(&mut self, dirty: &[PrefixId], table: &mut Table<P>, shared: &Shared) -> Vec<PrefixId> {
         let mut selector = Selector {
             sources: &shared.sources,
             next_hops: &shared.next_hops,
@@ -179,7 +186,7 @@ impl Settling<'_> {
             last_route: None,
         };
         let mut changed = Vec::new();
-        for id in table.take_dirty() {
+        for id in dirty.iter().copied() {
             let Some(entry) = table.get_mut(id) else { continue };
             let had = (entry.best.is_some(), entry.fib.is_some(), entry.fib_confirmed);
             let install = !shared.guards.never_installed(entry.prefix.into());

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::group::{Group, Sent};
+use crate::group::{Group, OutId, PathIds, Sent, path_id_of};
 use crate::policy::CompiledGuards;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix};
-use crate::rib::{Best, Interner, NextHops, PeerId, PrefixId, Sources, Table};
+use crate::reason::Withheld;
+use crate::rib::{Entry, Interner, NextHops, PeerId, PrefixId, Sources, Table};
 use crate::wire::PathAttributes;
 
 /// What the families have in common.
@@ -27,6 +28,8 @@ pub(super) struct Shared {
 pub(super) struct FamilyTables<P> {
     pub(super) table: Table<P>,
     pub(super) groups: Vec<Group<P>>,
+    /// Of what is sent with ADD-PATH.
+    pub(super) path_ids: PathIds,
     /// A member may be able to take more.
     pub(super) attention: bool,
     /// Entries to be exported again although their best path is the same.
@@ -41,9 +44,18 @@ pub(super) struct Tables {
     pub(super) v6: FamilyTables<Ipv6Prefix>,
 }
 
+/// A Path Identifier, 0 without ADD-PATH; the place that has it; and what was sent.
+pub(super) type Told<'t> = (u32, Option<OutId>, &'t Sent);
+
 impl<P: crate::prefix::NetPrefix> FamilyTables<P> {
     fn new() -> Self {
-        Self { table: Table::new(), groups: Vec::new(), attention: false, exported_anew: Vec::new() }
+        Self {
+            table: Table::new(),
+            groups: Vec::new(),
+            path_ids: PathIds::default(),
+            attention: false,
+            exported_anew: Vec::new(),
+        }
     }
 
     /// The group that a peer is a member of.
@@ -73,9 +85,46 @@ impl<P: crate::prefix::NetPrefix> FamilyTables<P> {
 
     /// Has everything exported again that was learned from a peer.
     pub(super) fn export_again(&mut self, peer: PeerId) {
-        let learned = |best: &Best| best.source == peer;
-        let ids = self.table.iter().filter(|(_, it)| it.best.as_ref().is_some_and(learned)).map(|(id, _)| id);
+        let learned = |entry: &Entry<P>| entry.paths.iter().any(|path| path.source == peer);
+        let ids = self.table.iter().filter(|(_, it)| learned(it)).map(|(id, _)| id);
         self.exported_anew.extend(ids);
+    }
+
+    /// Drops entries and Path Identifiers that are empty and that nobody refers to.
+    pub(super) fn sweep(&mut self) {
+        let Self { table, groups, path_ids, .. } = self;
+        if groups.iter().any(Group::adds_paths) {
+            path_ids.sweep(table, |id| groups.iter().any(|group| group.adds_paths() && group.refers_to(id)));
+        } else {
+            path_ids.clear();
+        }
+        let all = !groups.iter().any(Group::has_queued);
+        table.sweep(all, |id| {
+            let plain = |group: &Group<P>| !group.adds_paths() && group.refers_to(id.into());
+            !path_ids.of(id).is_empty() || groups.iter().any(plain)
+        });
+    }
+
+    /// What a peer was given of a prefix, each with its Path Identifier and the path it was made of; or why nothing.
+    pub(super) fn told(&self, id: PrefixId, entry: &Entry<P>, peer: PeerId) -> Result<Vec<Told<'_>>, Withheld> {
+        let group = self.group_of(peer).ok_or(Withheld::NotEstablished)?;
+        if !group.adds_paths() {
+            let best = entry.best.as_ref().map(|best| best.source);
+            if best == Some(peer) {
+                return Err(Withheld::FromThisPeer);
+            }
+            return group.told(peer, id.into()).map(|sent| vec![(0, None, sent)]);
+        }
+        let mut why = Withheld::NoPath;
+        let mut all = Vec::new();
+        for place in self.path_ids.of(id) {
+            match group.told(peer, *place) {
+                Ok(sent) => all.push((path_id_of(*place), Some(*place), sent)),
+                Err(Withheld::NoPath) => {}
+                Err(withheld) => why = withheld,
+            }
+        }
+        if all.is_empty() { Err(why) } else { Ok(all) }
     }
 
     /// Ends the membership of a peer whose session is gone.

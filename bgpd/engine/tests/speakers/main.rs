@@ -7,6 +7,7 @@
     reason = "a test ends where its expectations do not hold"
 )]
 
+mod add_path;
 mod filters;
 mod net;
 mod properties;

@@ -72,7 +72,8 @@ fn peer_block(at: &At<'_>, number: usize, peer: &Peer) -> String {
     let internal = peer.remote_as == config.local_as;
     // Without it a next hop learned from outside would go into the AS, where nobody knows it.
     let next_hop_self = if internal && !peer.reflector_client { " next hop self;" } else { "" };
-    let channel = format!("import all; export where source ~ [ RTS_BGP, RTS_STATIC ];{next_hop_self}");
+    let add_path = if peer.add_path { " add paths on;" } else { "" };
+    let channel = format!("import all; export where source ~ [ RTS_BGP, RTS_STATIC ];{next_hop_self}{add_path}");
     let mut text = format!(
         "protocol bgp peer{number} {{\n  local as {};\n  neighbor {} as {};\n  hold time {};\n  \
          connect delay time 1; connect retry time 1; error wait time 1, 2; startup hold time 30;\n  \

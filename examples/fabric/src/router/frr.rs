@@ -135,6 +135,10 @@ fn activation(local_as: u32, peer: &Peer) -> String {
     } else if peer.remote_as == local_as {
         let _ = writeln!(text, "  neighbor {address} next-hop-self");
     }
+    // It takes several paths unless told otherwise.
+    if peer.add_path {
+        let _ = writeln!(text, "  neighbor {address} addpath-tx-all-paths");
+    }
     text
 }
 

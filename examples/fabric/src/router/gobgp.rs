@@ -102,6 +102,9 @@ fn peer_block(at: &At<'_>, peer: &Peer) -> String {
             "[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{family}\"\n\
              [neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n"
         );
+        if peer.add_path {
+            text.push_str("[neighbors.afi-safis.add-paths.config]\nreceive = true\nsend-max = 8\n");
+        }
     }
     text + &lines("", &peer.extra)
 }

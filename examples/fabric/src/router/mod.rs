@@ -82,6 +82,8 @@ pub struct Peer {
     pub passive: bool,
     /// The peer is a client of the router's reflection.
     pub reflector_client: bool,
+    /// Several paths to a prefix, both ways (RFC 7911). Not for ExaBGP and OpenBGPD.
+    pub add_path: bool,
     /// Lines in the router's own language, put into the block of the peer.
     pub extra: Vec<String>,
 }
@@ -90,7 +92,7 @@ impl Peer {
     /// A peer that both sides dial.
     #[must_use]
     pub const fn new(address: IpAddr, remote_as: u32) -> Self {
-        Self { address, remote_as, passive: false, reflector_client: false, extra: Vec::new() }
+        Self { address, remote_as, passive: false, reflector_client: false, add_path: false, extra: Vec::new() }
     }
 }
 

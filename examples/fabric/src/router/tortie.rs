@@ -74,6 +74,9 @@ fn configuration(at: &At<'_>) -> String {
              routeReflectorClient: {4}\n  import: accept\n  export: accept",
             peer.address, peer.remote_as, config.hold_time, peer.passive, peer.reflector_client
         );
+        if peer.add_path {
+            text.push_str("  addPath: {receive: true, sendMax: 8}\n");
+        }
         text.push_str(&lines("  ", &peer.extra));
     }
     text

@@ -46,7 +46,7 @@ bench:
 
 fuzz:
 	FUZZ_MUTATIONS=$(CASES) $(CARGO) test --release --locked -p tests --test fuzz
-	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p nft -p resources -p calc -p ipam
+	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p bfd -p nft -p resources -p calc -p ipam
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --root $(TOOLS)

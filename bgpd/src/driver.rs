@@ -20,6 +20,7 @@ use crate::{
     fib::FibHandle,
     input::{Input, OriginInput},
     listener::Supervisor,
+    liveness::{Liveness, Report},
     nexthops::NextHopsHandle,
     sockets,
     source::Source,
@@ -43,6 +44,7 @@ pub(crate) struct Driver {
     /// `None` if learned routes are not installed.
     pub(crate) fib: Option<FibHandle>,
     pub(crate) next_hops: NextHopsHandle,
+    pub(crate) liveness: Liveness,
     pub(crate) events: broadcast::Sender<EventMessage>,
     pub(crate) speaker: Option<Speaker>,
     /// As the speaker was told.
@@ -55,7 +57,12 @@ pub(crate) struct Driver {
 impl Driver {
     /// Runs until `stop` resolves, then ends every session as a planned restart: without a Cease, so that peers keep our
     /// routes (RFC 4724 §4).
-    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Input>, stop: impl Future<Output = ()>) {
+    pub(crate) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Input>,
+        mut bfd: mpsc::UnboundedReceiver<Report>,
+        stop: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stop);
         self.reconfigure();
         self.pump();
@@ -63,6 +70,11 @@ impl Driver {
             let deadline = self.speaker.as_ref().and_then(Speaker::poll_timeout).map(|at| self.clock.deadline(at));
             tokio::select! {
                 () = &mut stop => break,
+                Some((peer, report)) = bfd.recv() => {
+                    if let Some(speaker) = &mut self.speaker {
+                        speaker.handle_bfd(self.clock.now(), &peer, report);
+                    }
+                }
                 Some(input) = queue.recv() => self.batch(input, &mut queue),
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => self.timeout(deadline, &mut queue).await,
             }
@@ -210,6 +222,8 @@ impl Driver {
                 }
                 drop(self.connections.remove(&conn));
             }
+            Action::StartBfd(request) => self.liveness.run(request),
+            Action::StopBfd { peer } => self.liveness.stop(peer),
         }
     }
 

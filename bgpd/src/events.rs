@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use engine::{DownReason, Event};
+use engine::{BfdReport, DownReason, Event};
 use proto::bgp::Event as EventMessage;
 
 /// Writes an event to the log.
@@ -11,6 +11,7 @@ pub(crate) fn log(event: &Event) {
         Event::StateChanged { .. } | Event::RouteChanged { .. } => tracing::debug!("{}", text(event)),
         Event::UpdateError { raw, .. } => tracing::warn!(update = %hex(raw), "{}", text(event)),
         Event::SessionDown { established: true, .. }
+        | Event::BfdChanged { report: BfdReport { failed: true, .. }, .. }
         | Event::PrefixLimitNear { .. }
         | Event::PrefixLimitExceeded { .. }
         | Event::TooLarge { .. } => tracing::warn!("{}", text(event)),
@@ -21,9 +22,10 @@ pub(crate) fn log(event: &Event) {
 /// The message for watchers, if the event is one of theirs.
 pub(crate) fn message(event: &Event) -> Option<EventMessage> {
     let (kind, subject) = match event {
-        Event::StateChanged { peer, .. } | Event::SessionDown { peer, .. } | Event::EndOfRib { peer, .. } => {
-            ("session", peer.to_string())
-        }
+        Event::StateChanged { peer, .. }
+        | Event::SessionDown { peer, .. }
+        | Event::BfdChanged { peer, .. }
+        | Event::EndOfRib { peer, .. } => ("session", peer.to_string()),
         Event::RouteChanged { prefix, .. } => ("route", prefix.to_string()),
         _ => return None,
     };
@@ -35,6 +37,9 @@ fn text(event: &Event) -> String {
     match event {
         Event::StateChanged { peer, from, to } => format!("{peer}: {} to {}", from.word(), to.word()),
         Event::SessionDown { peer, reason, .. } => format!("{peer}: session ended: {}", why(reason)),
+        Event::BfdChanged { peer, report: BfdReport { state, diagnostic, .. } } => {
+            format!("{peer}: BFD {} ({diagnostic})", state.word())
+        }
         Event::UpdateError { peer, outcome, errors, .. } => {
             format!("{peer}: UPDATE with errors, {outcome:?}: {errors:?}")
         }

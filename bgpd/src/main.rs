@@ -1,6 +1,7 @@
 //! `bgpd`: a BGP speaker for a node, or for a router.
 
 mod api;
+mod bfd_metrics;
 mod clock;
 mod cluster;
 mod commands;
@@ -10,6 +11,7 @@ mod events;
 mod fib;
 mod input;
 mod listener;
+mod liveness;
 mod metrics;
 mod nexthops;
 mod run;

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::input::Input;
+use crate::{bfd_metrics::BfdMetrics, input::Input, liveness::Liveness};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -85,15 +85,23 @@ struct Set {
     fib_routes: Metrics<FamilyLabels, Gauge>,
     fib_drift: Metrics<FamilyLabels, Gauge>,
     attribute_sets: Gauge,
+    bfd: BfdMetrics,
+}
+
+/// Whom to ask.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) liveness: Liveness,
 }
 
 /// Serves metrics on `address`; a failure is logged.
-pub(crate) fn start(address: SocketAddr, inputs: mpsc::Sender<Input>) {
+pub(crate) fn start(address: SocketAddr, sources: Sources) {
     let set = Set::default();
     let registry: SharedRegistry = Arc::new(set.registry().into());
     let refresh = move || {
-        let (set, inputs) = (set.clone(), inputs.clone());
-        async move { refresh(set, inputs).await }
+        let (set, sources) = (set.clone(), sources.clone());
+        async move { refresh(set, sources).await }
     };
     tokio::spawn(async move {
         if let Err(error) = daemon::metrics::serve(address, registry, refresh).await {
@@ -102,7 +110,7 @@ pub(crate) fn start(address: SocketAddr, inputs: mpsc::Sender<Input>) {
     });
 }
 
-async fn refresh(set: Set, inputs: mpsc::Sender<Input>) {
+async fn refresh(set: Set, Sources { inputs, liveness }: Sources) {
     let (answer, answered) = oneshot::channel();
     let ask = Input::Ask(Box::new(move |view| {
         let status = view.speaker.map(|speaker| (speaker.status(), speaker.peers()));
@@ -113,6 +121,9 @@ async fn refresh(set: Set, inputs: mpsc::Sender<Input>) {
     }
     if let Ok(Ok(Some((speaker, peers)))) = timeout(ANSWER_WITHIN, answered).await {
         set.take(&speaker, &peers);
+    }
+    if let Ok(overview) = timeout(ANSWER_WITHIN, liveness.overview()).await {
+        set.bfd.take(&overview);
     }
 }
 
@@ -143,6 +154,7 @@ impl Set {
         register("bgpd_path_attributes", "Distinct attribute sets", &|r, n, h| {
             r.register(n, h, self.attribute_sets.clone())
         });
+        self.bfd.register(&mut registry);
         registry
     }
 

@@ -25,7 +25,9 @@ use crate::{
     driver::Driver,
     fib::{FibHandle, Foreign},
     input::Input,
-    listener, metrics,
+    listener,
+    liveness::Liveness,
+    metrics,
     nexthops::{self, NextHopsHandle},
     source::{Source, Start},
     static_config::StaticConfig,
@@ -96,6 +98,8 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
     let api = rpc::Listener::bind(&setup.socket)?;
     let (inputs, queue) = mpsc::channel(INPUTS);
     let (events, _) = broadcast::channel(EVENTS);
+    let (reports, bfd_reports) = mpsc::unbounded_channel();
+    let liveness = Liveness::start(source.seed(), reports)?;
     let foreign = Foreign::default();
     let next_hops =
         NextHopsHandle::start(foreign.clone(), inputs.clone()).await.context("reading the kernel's tables")?;
@@ -107,9 +111,10 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
     };
     feed(inputs.clone());
     let services = Routes::default()
-        .add_service(BgpServer::new(StatusService::new(inputs.clone(), events.clone())))
+        .add_service(BgpServer::new(StatusService::new(inputs.clone(), events.clone(), liveness.clone())))
         .add_service(OriginServer::new(OriginService::new(inputs.clone())));
-    answer_apart(api.serve(services, std::future::pending()), setup.metrics, inputs.clone())?;
+    let readers = metrics::Sources { inputs: inputs.clone(), liveness: liveness.clone() };
+    answer_apart(api.serve(services, std::future::pending()), setup.metrics, readers)?;
     let driver = Driver {
         name: setup.name,
         clock: Clock::start(),
@@ -118,6 +123,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         inputs,
         fib,
         next_hops,
+        liveness,
         events,
         speaker: None,
         guards: None,
@@ -125,7 +131,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         connections: HashMap::new(),
         dialing: HashMap::new(),
     };
-    driver.run(queue, shutdown::requested()).await;
+    driver.run(queue, bfd_reports, shutdown::requested()).await;
     tokio::time::sleep(FAREWELL).await;
     Ok(())
 }
@@ -134,12 +140,12 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
 fn answer_apart(
     api: impl Future<Output = Result<(), rpc::Error>> + Send + 'static,
     metrics: Option<SocketAddr>,
-    inputs: mpsc::Sender<Input>,
+    readers: metrics::Sources,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let work = async move {
         if let Some(address) = metrics {
-            metrics::start(address, inputs);
+            metrics::start(address, readers);
         }
         api.await
     };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
+use resources::{Bfd, Invalid};
 use serde::Deserialize;
 
 /// A router's configuration. Unknown keys are refused.
@@ -80,6 +81,9 @@ pub(crate) struct StaticPeer {
     /// Several paths to one prefix (RFC 7911). Default neither way.
     #[serde(default)]
     pub(crate) add_path: StaticAddPath,
+    /// BFD with it; `{}` for the defaults, absent for none.
+    #[serde(default)]
+    pub(crate) bfd: Option<Bfd>,
     /// What is used of its routes.
     #[serde(default)]
     pub(crate) import: Option<StaticPolicy>,
@@ -116,7 +120,7 @@ pub(crate) enum StaticPolicy {
 pub(crate) struct InvalidConfig {
     field: String,
     value: String,
-    allowed: &'static str,
+    allowed: String,
 }
 
 impl StaticConfig {
@@ -125,7 +129,9 @@ impl StaticConfig {
     /// # Errors
     /// The first field that holds what it must not hold.
     pub(crate) fn validate(&self) -> Result<(), InvalidConfig> {
-        let refuse = |field: String, value: String, allowed| Err(InvalidConfig { field, value, allowed });
+        let refuse = |field: String, value: String, allowed: &str| {
+            Err(InvalidConfig { field, value, allowed: allowed.to_owned() })
+        };
         if self.as_number == 0 {
             return refuse("asNumber".to_owned(), "0".to_owned(), "1 to 4294967295");
         }
@@ -139,6 +145,13 @@ impl StaticConfig {
             }
             if matches!(peer.hold_time, 1 | 2) {
                 return refuse(field("holdTime"), peer.hold_time.to_string(), "0, or 3 to 65535 seconds");
+            }
+            let mut invalid = Vec::new();
+            if let Some(bfd) = &peer.bfd {
+                bfd.validate(&field("bfd"), &mut invalid);
+            }
+            if let Some(Invalid { field, value, allowed }) = invalid.into_iter().next() {
+                return Err(InvalidConfig { field, value, allowed });
             }
             let earlier = self.peers.iter().take(index);
             if earlier.clone().any(|other| other.name == peer.name) {
@@ -178,4 +191,28 @@ fn default_state_directory() -> PathBuf {
 
 fn default_log() -> String {
     "info".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bfd: &str) -> Result<StaticConfig, String> {
+        let text = format!(
+            "asNumber: 65001\nrouterId: 192.0.2.1\npeers: [{{name: p, address: 192.0.2.2, asNumber: 65002, bfd: {bfd}}}]"
+        );
+        let config: StaticConfig = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn bfd_of_a_peer_is_read_and_a_mistake_in_it_is_refused_with_field_value_and_what_is_allowed() {
+        let bfd = read("{minInterval: 100ms, multiplier: 5}").unwrap().peers[0].bfd.unwrap();
+        assert_eq!((bfd.min_receive().0.as_millis(), bfd.multiplier), (100, 5));
+        assert_eq!(read("{}").unwrap().peers[0].bfd, Some(Bfd::default()));
+        let refused = read("{minInterval: 1ms}").unwrap_err();
+        assert_eq!(refused, "peers[0].bfd.minInterval: 0.001s; allowed: from 10ms to 60s");
+        assert!(read("{interval: 1s}").unwrap_err().contains("interval"));
+    }
 }

@@ -7,7 +7,7 @@
 //! - [`Monitor`]: changes of links, addresses, neighbours and routes as they happen.
 //! - [`Fib`]: what a next hop resolves to, over a snapshot of the kernel's tables. No I/O.
 //! - [`pod`]: everything that one pod interface needs, in about a millisecond.
-//! - [`sysctl`], [`conntrack`], [`tcp`]: the rest.
+//! - [`sysctl`], [`conntrack`], [`tcp`], [`udp`], [`priority`]: the rest.
 //!
 //! Every function works in the namespace of the thread that opens the handle, unless it is given a [`NetNs`].
 
@@ -23,6 +23,7 @@ mod netns;
 pub mod nf_tables;
 pub mod pod;
 mod pod_check;
+pub mod priority;
 mod requests;
 mod route;
 mod route_message;
@@ -30,6 +31,7 @@ mod route_writer;
 mod socket;
 pub mod sysctl;
 pub mod tcp;
+pub mod udp;
 
 pub use address::Address;
 pub use error::{Created, Error, Removed};

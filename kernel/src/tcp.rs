@@ -176,7 +176,7 @@ pub fn bind_device(socket: &impl AsFd, interface: Option<&InterfaceName>) -> Res
         .map_err(Error::system("bind to a device"))
 }
 
-fn family(socket: &impl AsFd) -> Result<Family, Error> {
+pub(crate) fn family(socket: &impl AsFd) -> Result<Family, Error> {
     let domain = SockRef::from(socket).domain().map_err(Error::system("get the socket family"))?;
     Ok(if domain == socket2::Domain::IPV6 { Family::Ipv6 } else { Family::Ipv4 })
 }

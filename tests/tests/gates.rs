@@ -12,8 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// Of ours, what each crate may import.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("proto", &[]),
+    ("bfd", &[]),
     ("engine", &[]),
     ("resources", &[]),
     ("nft", &[]),
@@ -24,13 +25,13 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("kernel", &["nft"]),
     ("daemon", &["proto"]),
     ("cni", &["proto"]),
-    ("bgpd", &["engine", "resources", "datastore", "kernel", "proto", "daemon"]),
+    ("bgpd", &["engine", "bfd", "resources", "datastore", "kernel", "proto", "daemon"]),
     ("felix", &["calc", "ipam", "resources", "nft", "datastore", "kernel", "proto", "daemon"]),
-    ("tests", &["fabric", "engine", "resources", "nft", "calc", "ipam", "datastore", "kernel", "proto"]),
+    ("tests", &["fabric", "engine", "bfd", "resources", "nft", "calc", "ipam", "datastore", "kernel", "proto"]),
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: [&str; 5] = ["engine", "nft", "resources", "calc", "ipam"];
+const PURE: [&str; 6] = ["engine", "bfd", "nft", "resources", "calc", "ipam"];
 
 /// What brings sockets, files, clocks, randomness or a runtime.
 const IMPURE: [&str; 22] = [

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::bfd::BfdConfig;
 use crate::filter::Filters;
 use crate::prefix::{Family, PerFamily, Prefix};
 use crate::wire::{AddPathMode, Community, LargeCommunity};
@@ -190,6 +191,8 @@ pub struct PeerConfig {
     pub calico_local_pref: bool,
     /// Several paths to one prefix (RFC 7911), in all families. Default neither way.
     pub add_path: AddPath,
+    /// BFD with it; `None`: without.
+    pub bfd: Option<BfdConfig>,
     /// For the shell; a change of it resets the session.
     pub transport: Transport,
 }
@@ -223,6 +226,7 @@ impl PeerConfig {
             filters: Filters::default(),
             calico_local_pref: kind.is_cluster(),
             add_path: AddPath::default(),
+            bfd: None,
             transport: Transport::default(),
         }
     }

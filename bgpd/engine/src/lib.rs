@@ -14,6 +14,7 @@
 //! [`wire`] knows octets and nothing of state, `session` is RFC 4271 §8.2.2 for one connection, `peer` is what outlives a
 //! connection, `rib` decides, `group` sends.
 
+pub mod bfd;
 mod collision;
 pub mod config;
 pub mod filter;
@@ -33,6 +34,7 @@ pub mod speaker;
 pub mod status;
 pub mod wire;
 
+pub use bfd::{BfdConfig, BfdReport, BfdRequest, BfdState, BfdStatus};
 pub use config::{
     AddPath, ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, Multipath, NextHopMode,
     OriginAttributes, PeerConfig, PeerKind, PrefixLimit, RemoteAs, SpeakerConfig, Transport,

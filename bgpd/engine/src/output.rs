@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::bfd::{BfdReport, BfdRequest};
 use crate::config::{LimitAction, Transport};
 use crate::prefix::{Family, Prefix};
 use crate::status::SessionState;
@@ -52,6 +53,13 @@ pub enum Action {
     Close {
         /// Which.
         conn: ConnId,
+    },
+    /// Run a BFD session with a peer, or go on with the one there is on these terms; report by `handle_bfd`.
+    StartBfd(BfdRequest),
+    /// End it administratively.
+    StopBfd {
+        /// Name of the peer.
+        peer: Arc<str>,
     },
 }
 
@@ -200,6 +208,13 @@ pub enum Event {
         errors: Vec<AttributeError>,
         /// The message's body.
         raw: Bytes,
+    },
+    /// The BFD session with a peer changed its state.
+    BfdChanged {
+        /// Peer name.
+        peer: Arc<str>,
+        /// To what, and why.
+        report: BfdReport,
     },
     /// A connection from an address that no peer has, or that its peer does not want now.
     ConnectionRefused {

@@ -325,6 +325,8 @@ pub enum Diagnosis {
     HoldTimerExpired,
     /// Nothing could be written for the send hold time (RFC 9687).
     SendHoldTimerExpired,
+    /// BFD found that the path to it has failed (RFC 9384).
+    BfdDown,
     /// It sent too many prefixes.
     PrefixLimit,
     /// Taken down by a command.
@@ -353,6 +355,7 @@ impl Diagnosis {
             Self::Collision => "Collision",
             Self::HoldTimerExpired => "HoldTimerExpired",
             Self::SendHoldTimerExpired => "SendHoldTimerExpired",
+            Self::BfdDown => "BfdDown",
             Self::PrefixLimit => "PrefixLimit",
             Self::AdminDown => "AdminDown",
             Self::PeerSentNotification(_) => "PeerSentNotification",
@@ -376,6 +379,7 @@ impl Diagnosis {
             Self::UnacceptableHoldTime => "set a hold time of 0, or of 3 s and more, on the peer",
             Self::HoldTimerExpired => "check the path between the two and the load of the peer",
             Self::SendHoldTimerExpired => "the peer does not read: check its load",
+            Self::BfdDown => "check the link and the path to the peer; `bgpd show bfd` has its BFD session",
             Self::PrefixLimit => "raise the limit or filter at the peer, then clear the session",
             Self::AdminDown => "enable the peer again",
             Self::PeerSentNotification(_) => "look at the peer's configuration and log",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use crate::bfd::BfdStatus;
 use crate::config::PeerKind;
 use crate::instant::Instant;
 use crate::prefix::{Family, PerFamily, Prefix};
@@ -130,6 +131,8 @@ pub struct PeerStatus {
     pub update_errors: (u64, u64),
     /// Refused prefixes since the start, by reason word; words never met are missing.
     pub refusals: BTreeMap<&'static str, u64>,
+    /// BFD with it, if it is configured.
+    pub bfd: Option<BfdStatus>,
     /// It restarts and we keep its routes.
     pub helping: bool,
     /// We restart and have not sent it End-of-RIB of every family.

@@ -74,6 +74,8 @@ fn peer(status: &PeerStatus, clock: Clock) -> Peer {
         capabilities_received: status.capabilities_received.as_ref().map(capabilities).unwrap_or_default(),
         messages_received: counts(&status.messages_received),
         messages_sent: counts(&status.messages_sent),
+        bfd: super::bfd::of_peer(status.bfd.as_ref()),
+        bfd_downs: status.bfd.map_or(0, |bfd| bfd.downs),
         graceful_restart: match (status.restarting, status.helping) {
             (true, _) => "restarting",
             (false, true) => "helper",

@@ -1,5 +1,6 @@
 //! The gRPC services.
 
+mod bfd;
 mod convert;
 mod origin;
 mod status;

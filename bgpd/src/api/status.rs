@@ -5,26 +5,27 @@ use std::{net::IpAddr, pin::Pin};
 use engine::{Family, Prefix, RouteQuery, RouteTable};
 use ipnetwork::IpNetwork;
 use proto::bgp::{
-    Event, ExplainReply, ExplainRequest, ListPeersReply, ListPeersRequest, ListRoutesReply, ListRoutesRequest,
-    WatchRequest, bgp_server::Bgp,
+    Event, ExplainReply, ExplainRequest, ListBfdReply, ListBfdRequest, ListPeersReply, ListPeersRequest,
+    ListRoutesReply, ListRoutesRequest, WatchRequest, bgp_server::Bgp,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream};
 use tonic::{Request, Response, Status};
 
-use super::convert;
-use crate::{input::Input, view::View};
+use super::{bfd, convert};
+use crate::{input::Input, liveness::Liveness, view::View};
 
 /// Answers questions by asking the loop.
 pub(crate) struct StatusService {
     inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<Event>,
+    liveness: Liveness,
 }
 
 impl StatusService {
-    /// Asks over `inputs`; what is sent to `events` reaches watchers.
-    pub(crate) fn new(inputs: mpsc::Sender<Input>, events: broadcast::Sender<Event>) -> Self {
-        Self { inputs, events }
+    /// Asks over `inputs` and `liveness`; what is sent to `events` reaches watchers.
+    pub(crate) fn new(inputs: mpsc::Sender<Input>, events: broadcast::Sender<Event>, liveness: Liveness) -> Self {
+        Self { inputs, events, liveness }
     }
 
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(View<'_>) -> T + Send + 'static) -> Result<T, Status> {
@@ -42,6 +43,10 @@ impl StatusService {
 impl Bgp for StatusService {
     async fn list_peers(&self, _: Request<ListPeersRequest>) -> Result<Response<ListPeersReply>, Status> {
         self.ask(|view| convert::list_peers(&view)).await.map(Response::new)
+    }
+
+    async fn list_bfd(&self, _: Request<ListBfdRequest>) -> Result<Response<ListBfdReply>, Status> {
+        Ok(Response::new(bfd::list(&self.liveness.overview().await)))
     }
 
     async fn list_routes(&self, request: Request<ListRoutesRequest>) -> Result<Response<ListRoutesReply>, Status> {

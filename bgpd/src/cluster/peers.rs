@@ -10,6 +10,7 @@ use engine::{Filters, NextHopMode, PeerConfig, PeerKind, RemoteAs};
 use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node::NodeBgp};
 
 use super::{BGP_PORT, Cluster, filters};
+use crate::source;
 
 /// The peers found so far. An address has one session, whoever names it first.
 #[derive(Default)]
@@ -71,6 +72,7 @@ impl Cluster {
             if here {
                 let mut config = self.address_peer(own, name, &peer.spec, address.address, address.port);
                 config.filters = filters;
+                config.bfd = peer.bfd().as_ref().map(source::bfd);
                 found.add(config);
             }
             return;
@@ -84,6 +86,7 @@ impl Cluster {
             if wanted && let Some(mut config) = self.node_peer(own, other, &node.bgp()) {
                 adjust(&mut config, &peer.spec);
                 config.filters = Filters::clone(&filters);
+                config.bfd = peer.bfd().as_ref().map(source::bfd);
                 found.add(config);
             }
         }

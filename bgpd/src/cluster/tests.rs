@@ -199,3 +199,23 @@ fn own_blocks_and_what_is_lent_of_them_reach_the_guards() {
     assert!(guards.own_addresses.contains(&"192.0.2.11".parse::<IpAddr>().unwrap()));
     assert!(guards.node_addresses.contains(&"192.0.2.13".parse::<IpAddr>().unwrap()));
 }
+
+#[test]
+fn the_bfd_annotation_of_a_bgp_peer_reaches_its_sessions_and_no_others() {
+    let annotated = |name: &str, spec: &str, bfd: &str| {
+        let metadata = format!(r#""metadata": {{"name": "{name}", "annotations": {{"tortie.io/bfd": {bfd:?}}}}}"#);
+        resource(Kind::BgpPeer, &format!(r#"{{{metadata}, "spec": {{{spec}}}}}"#))
+    };
+    let mut cluster = cluster("a");
+    cluster.apply(annotated("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001"#, "{}"));
+    let far = r#"{"minInterval": "100ms", "minReceive": "50ms", "multiplier": 5, "multihop": true}"#;
+    cluster.apply(annotated("b-only", r#""peerIP": "192.0.2.12", "asNumber": 64512"#, far));
+    let peers = cluster.topology().unwrap().peers;
+    let bfd = |name: &str| peers[name].bfd;
+    let tor = bfd("tor").unwrap();
+    assert_eq!((tor.min_interval.as_millis(), tor.min_receive.as_millis(), tor.multiplier), (300, 300, 3));
+    assert_eq!(tor.multihop, None);
+    let b = bfd("b").unwrap();
+    assert_eq!((b.min_interval.as_millis(), b.min_receive.as_millis(), b.multiplier), (100, 50, 5));
+    assert_eq!((b.multihop, bfd("c")), (Some(1), None));
+}

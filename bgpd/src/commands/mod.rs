@@ -1,5 +1,6 @@
 //! What a person types: one call to the running bgpd each.
 
+mod bfd;
 mod explain;
 mod show;
 

@@ -50,6 +50,8 @@ pub(crate) enum Show {
         /// BGPPeer or node name.
         peer: String,
     },
+    /// BFD sessions: exit 1 when one is not up.
+    Bfd,
 }
 
 pub(super) async fn show(channel: Channel, what: Show, format: Format) -> Result<Exit, Status> {
@@ -69,6 +71,7 @@ pub(super) async fn show(channel: Channel, what: Show, format: Format) -> Result
             printed(output::print(format, &peer, peer_text))?;
             Ok(if peer.state == "Established" { Exit::Good } else { Exit::Bad })
         }
+        Show::Bfd => super::bfd::show(client, format).await,
         Show::Routes { prefix, longer, family } => {
             let request =
                 ListRoutesRequest { prefix: prefix.unwrap_or_default(), longer, family, ..Default::default() };
@@ -128,6 +131,9 @@ fn note(peer: &Peer) -> String {
         return if peer.diagnosis.is_empty() { peer.last_error.clone() } else { peer.diagnosis.clone() };
     }
     let mut notes = Vec::new();
+    if !peer.bfd.is_empty() && peer.bfd != "Up" {
+        notes.push(format!("BFD {}", peer.bfd));
+    }
     if rejected > 0 {
         notes.push(format!("{rejected} rejected"));
     }
@@ -212,6 +218,7 @@ fn peer_text(peer: &Peer) -> String {
             ),
         );
     }
+    line("bfd", peer.bfd.clone());
     line("restart", peer.graceful_restart.clone());
     line("last down", peer.last_error.clone());
     line("diagnosis", peer.diagnosis.clone());

@@ -6,6 +6,7 @@
 //! What is right may still not be acted upon: [`Resource::unsupported`] lists those fields by name.
 
 mod as_number;
+mod bfd;
 mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
@@ -33,6 +34,7 @@ pub mod selector;
 mod timestamp;
 
 pub use as_number::AsNumber;
+pub use bfd::{BFD_ANNOTATION, Bfd};
 pub use bgp_configuration::{
     BgpConfiguration, BgpConfigurationSpec, BgpPassword, BindMode, CidrBlock, NamedCommunity, PrefixAdvertisement,
     SecretKeyRef, Switch,

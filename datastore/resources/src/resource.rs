@@ -131,7 +131,10 @@ impl Resource {
             Self::IpamConfiguration(object) => object.spec.validate(&mut out),
             Self::IpamBlock(object) => object.spec.validate(&mut out),
             Self::BgpConfiguration(object) => object.spec.validate(&mut out),
-            Self::BgpPeer(object) => object.spec.validate(&mut out),
+            Self::BgpPeer(object) => {
+                object.spec.validate(&mut out);
+                object.validate_annotations(&mut out);
+            }
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),
             Self::Namespace(_) | Self::Pod(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}

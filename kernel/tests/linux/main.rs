@@ -13,3 +13,4 @@ mod pod;
 mod routes;
 mod sysctl;
 mod tcp;
+mod udp;

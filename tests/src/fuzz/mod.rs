@@ -1,6 +1,7 @@
 //! Fuzz targets: each takes any octets and panics if the code breaks one of its promises. Their corpora are
 //! `tests/corpus/TARGET.hex`; `tests/tests/fuzz.rs` replays and mutates them on every run.
 
+mod bfd;
 mod input;
 mod manifest;
 mod session;
@@ -18,12 +19,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "stream", run: wire::stream },
     Target { name: "open", run: wire::open },
     Target { name: "notification", run: wire::notification },
     Target { name: "route_refresh", run: wire::route_refresh },
     Target { name: "update", run: wire::update },
     Target { name: "session", run: session::session },
+    Target { name: "bfd", run: bfd::packet },
+    Target { name: "bfd_session", run: bfd::session },
     Target { name: "manifest", run: manifest::manifest },
 ];

@@ -1,6 +1,7 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
 mod add_path;
+mod bfd;
 mod cluster;
 mod filters;
 mod guards;
@@ -12,6 +13,7 @@ fn main() {
     let labs = [
         sessions::labs(),
         add_path::labs(),
+        bfd::labs(),
         reflection::labs(),
         cluster::labs(),
         filters::labs(),

@@ -31,6 +31,7 @@ pub(crate) fn of_down_reason(reason: &DownReason) -> Diagnosis {
                 (6, 1) => Diagnosis::PrefixLimit,
                 (6, 2) => Diagnosis::AdminDown,
                 (6, 7) => Diagnosis::Collision,
+                (6, 10) => Diagnosis::BfdDown,
                 _ => Diagnosis::NotificationSent(notification.clone()),
             }
         }

@@ -18,6 +18,7 @@ pub(crate) use connection::Connection;
 pub(crate) use damping::Damping;
 pub(crate) use drive::{Drive, Effect, Slot};
 
+use crate::bfd::BfdWatch;
 use crate::config::PeerConfig;
 use crate::instant::Instant;
 use crate::outbox::MessageCounts;
@@ -97,6 +98,7 @@ pub(crate) struct Peer {
     /// Attribute discarded, treated as withdrawal.
     pub(crate) update_errors: (u64, u64),
     pub(crate) refusals: [u64; Refusal::WORDS.len()],
+    pub(crate) bfd: BfdWatch,
     /// Where the timer index has it.
     pub(crate) timer: Option<Instant>,
 }
@@ -132,6 +134,7 @@ impl Peer {
             received: MessageCounts::default(),
             update_errors: (0, 0),
             refusals: [0; Refusal::WORDS.len()],
+            bfd: BfdWatch::default(),
             timer: None,
         }
     }

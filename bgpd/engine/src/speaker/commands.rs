@@ -58,6 +58,7 @@ impl Speaker {
         let names_it = (former.address, former.interface) != (config.address, config.interface);
         let (client, kind) = (config.route_reflector_client, config.kind);
         let calico = config.calico_local_pref;
+        let bfd = (former.bfd != config.bfd).then_some(config.bfd);
         if let Some(source) = self.tables.shared.sources.get_mut(id) {
             source.kind = kind;
             source.client = client && source.internal;
@@ -76,6 +77,11 @@ impl Speaker {
                     self.join_groups(id, family, true);
                 }
             }
+        }
+        match bfd {
+            Some(None) => self.stop_bfd(id),
+            Some(Some(_)) => self.start_bfd(id, false),
+            None => {}
         }
         if imports {
             self.judge_again(Some(id));
@@ -107,6 +113,7 @@ impl Speaker {
     pub fn remove_peer(&mut self, now: Instant, name: &str) {
         self.at(now);
         let Some(id) = self.names.remove(name) else { return };
+        self.stop_bfd(id);
         self.stop_peer(id, &Notification::peer_deconfigured(), true);
         self.review_peer(id);
         for family in Family::ALL {
@@ -203,6 +210,8 @@ impl Speaker {
         self.at(now);
         let ids: Vec<PeerId> = self.names.values().copied().collect();
         for id in ids {
+            // Before the connection goes: its end must not look like a failure of the path.
+            self.stop_bfd(id);
             if let Some(peer) = self.peers.get_mut(id.index()) {
                 peer.standing = Standing::Stopped(Diagnosis::AdminDown, None);
                 peer.pause = None;

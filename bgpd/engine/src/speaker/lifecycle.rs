@@ -86,6 +86,7 @@ impl Speaker {
             self.join_groups(id, family, false);
         }
         self.take_effects(id, effects);
+        self.start_bfd(id, true);
     }
 
     fn connection_down(

@@ -3,6 +3,7 @@
 //! Inputs change peers and mark prefixes; [`Speaker`] settles when it is next polled: it decides what is marked, tells the
 //! kernel's side and the update groups, and only then hands out actions.
 
+mod bfd;
 mod commands;
 mod explain;
 mod input;

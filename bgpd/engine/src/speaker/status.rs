@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Speaker;
 use super::tables::FamilyTables;
+use crate::bfd::BfdStatus;
 use crate::config::RemoteAs;
 use crate::outbox::MessageCounts;
 use crate::output::FibUpdate;
@@ -121,6 +122,7 @@ impl Speaker {
             messages_sent: by_kind(self.outbox.counts(peer.id)),
             update_errors: peer.update_errors,
             refusals: refusals.collect(),
+            bfd: peer.config.bfd.map(|_| BfdStatus { last: peer.bfd.last, downs: peer.bfd.downs }),
             helping: peer.retention.is_active(),
             restarting: self.config.restarted && !peer.told_end_of_rib,
         }

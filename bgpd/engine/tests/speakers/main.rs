@@ -8,6 +8,7 @@
 )]
 
 mod add_path;
+mod bfd;
 mod filters;
 mod net;
 mod properties;

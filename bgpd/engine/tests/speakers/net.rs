@@ -42,6 +42,8 @@ pub(crate) struct Node {
     /// Families swept.
     pub(crate) swept: Vec<engine::Family>,
     pub(crate) events: Vec<Event>,
+    /// What it asked of BFD.
+    pub(crate) bfd: Vec<Action>,
     /// Addresses that it cannot reach as next hops.
     pub(crate) unreachable: Vec<IpAddr>,
     /// Its kernel does not answer how next hops are reached.
@@ -111,6 +113,7 @@ impl Net {
             removed: Vec::new(),
             swept: Vec::new(),
             events: Vec::new(),
+            bfd: Vec::new(),
             unreachable: Vec::new(),
             silent: false,
             slow: BTreeSet::new(),
@@ -265,6 +268,7 @@ impl Net {
                 }
                 self.transmit(node, conn, (wire, end), &bytes);
             }
+            Action::StartBfd(_) | Action::StopBfd { .. } => self.nodes[node].bfd.push(action),
             Action::Close { conn } => {
                 self.nodes[node].in_flight.remove(&conn);
                 if let Some((wire, end)) = self.nodes[node].conns.remove(&conn) {

@@ -60,6 +60,10 @@ fn configuration(at: &At<'_>) -> String {
         }
         text.push_str("}\n");
     }
+    if let Some(bfd) = config.peers.iter().find_map(|peer| peer.bfd) {
+        let timers = format!("{{ interval {} ms; idle tx interval 1 s; multiplier 3; }}", bfd.interval);
+        let _ = writeln!(text, "protocol bfd {{ interface \"*\" {timers}; multihop {timers}; }}");
+    }
     text.push_str(&lines("", &config.extra));
     for (number, peer) in config.peers.iter().enumerate() {
         text.push_str(&peer_block(at, number, peer));
@@ -88,6 +92,10 @@ fn peer_block(at: &At<'_>, number: usize, peer: &Peer) -> String {
     }
     if peer.reflector_client {
         text.push_str("  rr client;\n");
+    }
+    if let Some(bfd) = peer.bfd {
+        text.push_str(if bfd.multihop { "  multihop 4;\n" } else { "  direct;\n" });
+        text.push_str(if bfd.graceful { "  bfd graceful;\n" } else { "  bfd on;\n" });
     }
     text + &lines("  ", &peer.extra) + "}\n"
 }

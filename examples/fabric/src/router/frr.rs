@@ -1,4 +1,4 @@
-//! FRR: zebra and bgpd, with their own run folder so that many run on one machine.
+//! FRR: zebra, bgpd and, where a peer has BFD, bfdd, with their own run folder so that many run on one machine.
 
 use std::{
     collections::BTreeMap, ffi::OsStr, fmt::Write as _, fs, net::IpAddr, os::unix::net::UnixStream, path::Path,
@@ -19,6 +19,7 @@ impl Driver for Frr {
     fn write(&self, at: &At<'_>) -> Result<()> {
         admit_root()?;
         write(&at.directory.join("zebra.conf"), "log stdout\n")?;
+        write(&at.directory.join("bfdd.conf"), "log stdout\n")?;
         write(&at.directory.join("bgpd.conf"), &configuration(at))
     }
 
@@ -36,7 +37,14 @@ impl Driver for Frr {
         // zebra leaves the routes of a bgpd that died in place.
         let mut zebra = command("zebra");
         zebra.arg("--retain");
-        Ok(vec![("zebra", zebra), ("frr-bgpd", command("bgpd"))])
+        let mut daemons = vec![("zebra", zebra)];
+        if at.config.peers.iter().any(|peer| peer.bfd.is_some()) {
+            let mut bfdd = command("bfdd");
+            bfdd.arg("--bfdctl").arg(at.directory.join("bfdd.sock"));
+            daemons.push(("bfdd", bfdd));
+        }
+        daemons.push(("frr-bgpd", command("bgpd")));
+        Ok(daemons)
     }
 
     /// bgpd tries to reach zebra at its start, and then not for ten seconds.
@@ -111,6 +119,15 @@ fn configuration(at: &At<'_>) -> String {
         );
         if peer.passive {
             let _ = writeln!(text, " neighbor {address} passive");
+        }
+        if let Some(bfd) = peer.bfd {
+            let _ = writeln!(text, " neighbor {address} bfd 3 {0} {0}", bfd.interval);
+            if bfd.multihop {
+                let _ = writeln!(text, " neighbor {address} ebgp-multihop 4");
+            }
+            if bfd.graceful {
+                let _ = writeln!(text, " neighbor {address} bfd check-control-plane-failure");
+            }
         }
         text.push_str(&lines(" ", &peer.extra));
     }

@@ -71,6 +71,17 @@ impl fmt::Display for Kind {
     }
 }
 
+/// How a peer is watched by BFD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bfd {
+    /// Interval in milliseconds, both ways. Detection takes three.
+    pub interval: u32,
+    /// Over any number of hops.
+    pub multihop: bool,
+    /// A failure is no failure while the peer may be restarting gracefully; for BIRD and FRR.
+    pub graceful: bool,
+}
+
 /// One peer of a router.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -84,6 +95,8 @@ pub struct Peer {
     pub reflector_client: bool,
     /// Several paths to a prefix, both ways (RFC 7911). Not for ExaBGP and OpenBGPD.
     pub add_path: bool,
+    /// BFD with it; BIRD, FRR and tortie can.
+    pub bfd: Option<Bfd>,
     /// Lines in the router's own language, put into the block of the peer.
     pub extra: Vec<String>,
 }
@@ -92,7 +105,15 @@ impl Peer {
     /// A peer that both sides dial.
     #[must_use]
     pub const fn new(address: IpAddr, remote_as: u32) -> Self {
-        Self { address, remote_as, passive: false, reflector_client: false, add_path: false, extra: Vec::new() }
+        Self {
+            address,
+            remote_as,
+            passive: false,
+            reflector_client: false,
+            add_path: false,
+            bfd: None,
+            extra: Vec::new(),
+        }
     }
 }
 

@@ -77,6 +77,9 @@ fn configuration(at: &At<'_>) -> String {
         if peer.add_path {
             text.push_str("  addPath: {receive: true, sendMax: 8}\n");
         }
+        if let Some(bfd) = peer.bfd {
+            let _ = writeln!(text, "  bfd: {{minInterval: {}ms, multihop: {}}}", bfd.interval, bfd.multihop);
+        }
         text.push_str(&lines("  ", &peer.extra));
     }
     text

@@ -115,6 +115,12 @@ impl Driver {
                     self.reconfigure();
                 }
             }
+            Input::StaticFile(read) => {
+                if let Some(own) = self.source.on_file(read) {
+                    apply_origin(self.speaker.as_mut(), self.clock, &own);
+                    self.reconfigure();
+                }
+            }
             Input::Ask(question) => question(View {
                 name: &self.name,
                 speaker: self.speaker.as_ref(),

@@ -10,7 +10,7 @@ use datastore::syncer;
 use engine::{ConnId, InstallResult, Prefix, Reachability};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
-use crate::view::View;
+use crate::{static_config::StaticConfig, view::View};
 
 /// One thing that happened.
 pub(crate) enum Input {
@@ -55,6 +55,8 @@ pub(crate) enum Input {
     },
     /// A resource changed.
     Datastore(syncer::Update),
+    /// A router's file changed: what it says now, or what is wrong with it.
+    StaticFile(Result<Box<StaticConfig>, String>),
     /// An origin source spoke.
     Origin(OriginInput),
     /// What became of routes for the kernel.

@@ -18,6 +18,7 @@ mod run;
 mod sockets;
 mod source;
 mod static_config;
+mod static_file;
 mod view;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -84,8 +85,7 @@ async fn run_daemon(options: RunOptions) -> anyhow::Result<()> {
         return run::node(config).await;
     }
     let Some(path) = options.static_file else { return Ok(()) };
-    let config: static_config::StaticConfig = config::read(&path)?;
-    config.validate()?;
+    let config = static_file::read(&path)?;
     log::start(&config.log)?;
-    run::router(config).await
+    run::router(path, config).await
 }

@@ -31,6 +31,7 @@ use crate::{
     nexthops::{self, NextHopsHandle},
     source::{Source, Start},
     static_config::StaticConfig,
+    static_file,
 };
 
 const INPUTS: usize = 4096;
@@ -78,11 +79,11 @@ pub(crate) async fn node(config: NodeConfig) -> anyhow::Result<()> {
     .await
 }
 
-/// Runs a router's speaker until it is told to stop.
+/// Runs a router's speaker until it is told to stop. It follows its file.
 ///
 /// # Errors
 /// When the socket or the kernel cannot be had.
-pub(crate) async fn router(config: StaticConfig) -> anyhow::Result<()> {
+pub(crate) async fn router(file: PathBuf, config: StaticConfig) -> anyhow::Result<()> {
     let setup = Setup {
         name: config.name.clone(),
         socket: config.socket.clone(),
@@ -91,7 +92,7 @@ pub(crate) async fn router(config: StaticConfig) -> anyhow::Result<()> {
         install_routes: config.install_routes,
     };
     let source = Source::from_file(config, start(&setup.state_directory)?);
-    run(setup, source, |_| {}).await
+    run(setup, source, move |inputs| drop(tokio::spawn(static_file::follow(file, inputs)))).await
 }
 
 async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>)) -> anyhow::Result<()> {

@@ -47,6 +47,8 @@ pub(crate) struct Source {
     /// Speakers made so far: only the first one continues a former process.
     speakers: u32,
     conditions: Vec<String>,
+    /// What of a router's changed file is not in force, and why.
+    file_conditions: Vec<String>,
     refusals: BTreeMap<Origin, Vec<Refusal>>,
     missing: String,
     /// What origin sources said, for a speaker that starts later.
@@ -72,7 +74,7 @@ impl Source {
 
     /// From a router's file.
     pub(crate) fn from_file(config: StaticConfig, start: Start) -> Self {
-        let prefixes = config.originate.iter().map(|p| (Prefix::from(*p), "static file".to_owned())).collect();
+        let prefixes = own_prefixes(&config);
         let mut source = Self::new(ConfigOrigin::Static(config), start);
         source.prefixes.insert(STATIC.to_owned(), OriginState { prefixes, in_sync: true });
         source
@@ -86,6 +88,7 @@ impl Source {
             identity_changed: false,
             speakers: 0,
             conditions: Vec::new(),
+            file_conditions: Vec::new(),
             refusals: BTreeMap::new(),
             missing: WAITING_FOR_DATASTORE.to_owned(),
             prefixes: BTreeMap::new(),
@@ -106,6 +109,32 @@ impl Source {
             Update::Admitted(origin) => drop(self.refusals.remove(&origin)),
         }
         *in_sync
+    }
+
+    /// Takes a router's file that has changed. A wrong one changes nothing but [`Source::conditions`]; otherwise this is what
+    /// has become of the prefixes of our own, and everything else is to be looked at anew.
+    pub(crate) fn on_file(&mut self, read: Result<Box<StaticConfig>, String>) -> Option<OriginInput> {
+        let ConfigOrigin::Static(config) = &mut self.origin else { return None };
+        let changed = match read {
+            Ok(changed) => *changed,
+            Err(error) => {
+                tracing::warn!("{error}; the version before stays in force");
+                self.file_conditions = vec![format!("{error}; the version before stays in force")];
+                return None;
+            }
+        };
+        self.file_conditions = changed.needs_restart(config);
+        for condition in &self.file_conditions {
+            tracing::warn!("{condition}");
+        }
+        *config = StaticConfig { install_routes: config.install_routes, ..changed };
+        let own = own_prefixes(config);
+        let state = self.prefixes.entry(STATIC.to_owned()).or_default();
+        let withdraw = state.prefixes.keys().filter(|prefix| !own.contains_key(*prefix)).copied().collect();
+        let announce = own.iter().filter(|(prefix, _)| !state.prefixes.contains_key(*prefix));
+        let announce = announce.map(|(prefix, cause)| (*prefix, cause.clone())).collect();
+        state.prefixes = own;
+        Some(OriginInput::Update { source: STATIC.to_owned(), announce, withdraw, in_sync: true })
     }
 
     /// Keeps what an origin source says and passes it on.
@@ -199,8 +228,13 @@ impl Source {
 
     /// What is wrong with the configuration in force.
     pub(crate) fn conditions(&self) -> Vec<String> {
-        self.conditions.iter().cloned().chain(self.refusals.values().flatten().map(ToString::to_string)).collect()
+        let refusals = self.refusals.values().flatten().map(ToString::to_string);
+        self.conditions.iter().chain(&self.file_conditions).cloned().chain(refusals).collect()
     }
+}
+
+fn own_prefixes(config: &StaticConfig) -> BTreeMap<Prefix, String> {
+    config.originate.iter().map(|prefix| (Prefix::from(*prefix), "static file".to_owned())).collect()
 }
 
 fn static_topology(config: &StaticConfig) -> Topology {

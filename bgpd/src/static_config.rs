@@ -165,6 +165,21 @@ impl StaticConfig {
     }
 }
 
+impl StaticConfig {
+    /// What of a changed file takes effect at the next start only, a sentence each.
+    pub(crate) fn needs_restart(&self, in_force: &Self) -> Vec<String> {
+        let fields = [
+            ("name", self.name != in_force.name),
+            ("socket", self.socket != in_force.socket),
+            ("stateDirectory", self.state_directory != in_force.state_directory),
+            ("installRoutes", self.install_routes != in_force.install_routes),
+            ("log", self.log != in_force.log),
+        ];
+        let changed = fields.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(field, _)| format!("{field}: the change takes effect at the next start")).collect()
+    }
+}
+
 fn default_name() -> String {
     "router".to_owned()
 }

@@ -7,6 +7,7 @@ mod filters;
 mod guards;
 mod reflection;
 mod sessions;
+mod static_file;
 mod status;
 
 fn main() {
@@ -18,6 +19,7 @@ fn main() {
         cluster::labs(),
         filters::labs(),
         guards::labs(),
+        static_file::labs(),
         status::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())

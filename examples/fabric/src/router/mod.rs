@@ -261,7 +261,7 @@ impl Router {
         Ok(routes)
     }
 
-    /// Announces one more prefix of its own. tortie is restarted for it, gracefully: its file is read at the start only.
+    /// Announces one more prefix of its own.
     ///
     /// # Errors
     /// When the router refuses.
@@ -281,7 +281,7 @@ impl Router {
 
     fn apply(&mut self, announced: &[String], withdrawn: &[String]) -> Result<()> {
         self.driver().write(&self.at())?;
-        if self.kind == Kind::Tortie { self.restart() } else { self.driver().reload(&self.at(), announced, withdrawn) }
+        self.driver().reload(&self.at(), announced, withdrawn)
     }
 
     /// Ends it the hard way.

@@ -44,8 +44,8 @@ impl Driver for Tortie {
     }
 
     fn reload(&self, _: &At<'_>, _: &[String], _: &[String]) -> Result<()> {
-        // bgpd reads its static file at its start only.
-        bail!("tortie has to be restarted for a change of its file")
+        // bgpd follows its file.
+        Ok(())
     }
 }
 

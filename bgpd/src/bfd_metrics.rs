@@ -70,3 +70,43 @@ impl BfdMetrics {
 fn store(counter: &Counter, value: u64) {
     counter.inner().store(value, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use bfd::{Config, Hops, Instant, Path, Sessions};
+
+    use super::*;
+    use crate::liveness::Session;
+
+    #[test]
+    fn a_session_is_reported_while_it_is_there_and_not_afterwards() {
+        let mut sessions = Sessions::new(1);
+        let (local, remote) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let path = Path { remote, local, interface: None, hops: Hops::Single };
+        let id = sessions.start(Instant::default(), path, Config::default());
+        let _ = sessions.poll_transmit(Instant::default());
+        let status = sessions.status(id).unwrap();
+        let session = Session { peer: "tor".into(), path, status, age: std::time::Duration::ZERO };
+        let mut registry = Registry::default();
+        let metrics = BfdMetrics::default();
+        metrics.register(&mut registry);
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+            text
+        };
+        metrics.take(&Overview { sessions: vec![session], discards: vec![("ttl", 7)] });
+        let shown = text(&registry);
+        for line in [
+            "bgpd_bfd_session_up{peer=\"tor\"} 0",
+            "bgpd_bfd_detect_seconds{peer=\"tor\"} 0",
+            "bgpd_bfd_downs_total{peer=\"tor\"} 0",
+            "bgpd_bfd_packets_total{peer=\"tor\",direction=\"out\"} 1",
+            "bgpd_bfd_packets_discarded_total{reason=\"ttl\"} 7",
+        ] {
+            assert!(shown.contains(line), "{line} is not in\n{shown}");
+        }
+        metrics.take(&Overview::default());
+        assert!(!text(&registry).contains("bgpd_bfd_session_up{"));
+    }
+}

@@ -1,4 +1,4 @@
-//! BFD with FRR's bfdd and with BIRD: sessions come up, a cut is seen in time, restarts are no failures.
+//! BFD with FRR's bfdd, with BIRD and with tortie itself: sessions come up, a cut is seen in time, restarts are no failures.
 //!
 //! tortie (1) and the other router (2) on one switch, so that a cut takes no carrier away.
 
@@ -48,6 +48,7 @@ pub(super) fn labs() -> Vec<Test> {
         test("bfd_at_100_ms_holds_on_a_busy_machine", &with(Kind::Frr), busy),
         test("bird_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Bird), |lab| dies(lab, Kind::Bird)),
         test("frr_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Frr), |lab| dies(lab, Kind::Frr)),
+        test("a_tortie_that_is_back_before_bfd_misses_it_loses_nothing", &[tortie], back_at_once),
         test("a_bird_that_dies_keeps_its_routes_whatever_bfd_says", &with(Kind::Bird), bird_dies),
         test("a_planned_stop_is_no_failure_for_frr", &with(Kind::Frr), planned_stop),
     ]
@@ -114,6 +115,10 @@ fn other_state(router: &Router) -> Result<String> {
             let answer = birdc(router, "show bfd sessions")?;
             let line = answer.lines().find(|line| line.starts_with("192.0.2.1 ")).map(ToOwned::to_owned);
             line.and_then(|line| line.split_whitespace().nth(2).map(str::to_lowercase))
+        }
+        Kind::Tortie => {
+            let reply = Status::of_router(router).ask(&["show", "bfd"])?;
+            list(&reply, "sessions").first().map(|session| text(session, "state").to_lowercase())
         }
         _ => frr_session(router)?.map(|session| text(&session, "status").to_owned()),
     };
@@ -237,6 +242,23 @@ fn dies(lab: &Lab, kind: Kind) -> Result<()> {
             && two.other.sessions()?.get(&addresses(1).0).is_some_and(|state| state == "Established");
     }
     ensure!(back, "{:?}", two.status.peer(&name()));
+    two.wait_up()
+}
+
+fn back_at_once(lab: &Lab) -> Result<()> {
+    // Slow enough that the restart is over long before the detection time is.
+    let mut two = start(lab, Kind::Tortie, Bfd { interval: 2000, ..FAST })?;
+    let number_of = |two: &Two| Ok::<u64, anyhow::Error>(number(&two.session()?, "/remoteDiscriminator"));
+    let before = number_of(&two)?;
+    two.other.restart()?;
+    wait_until("its new BFD", SOON, || {
+        let via = two.tortie.node().kernel_routes("bgp")?;
+        ensure!(via.contains_key(THEIRS), "the route left: {via:?}");
+        Ok(text(&two.session()?, "state") == "Up" && ![0, before].contains(&number_of(&two)?))
+    })?;
+    let peer = two.status.peer(&name())?;
+    ensure!(number(&peer, "/bfdDowns") == 0 && number(&peer, "/flaps") == 1, "{peer}");
+    ensure!(number(&two.session()?, "/downs") == 1, "the former BFD was never missed: {}", two.session()?);
     two.wait_up()
 }
 

@@ -56,6 +56,7 @@ impl Cluster {
                 if let Some(time) = spec.and_then(|s| s.node_mesh_max_restart_time) {
                     peer.graceful_restart.restart_time = time.0;
                 }
+                peer.bfd = self.default_configuration().and_then(|c| c.mesh_bfd()).as_ref().map(source::bfd);
                 found.add(peer);
             }
         }

@@ -218,4 +218,10 @@ fn the_bfd_annotation_of_a_bgp_peer_reaches_its_sessions_and_no_others() {
     let b = bfd("b").unwrap();
     assert_eq!((b.min_interval.as_millis(), b.min_receive.as_millis(), b.multiplier), (100, 50, 5));
     assert_eq!((b.multihop, bfd("c")), (Some(1), None));
+
+    let mesh = r#"{"metadata": {"name": "default", "annotations": {"tortie.io/bfd": "{\"multiplier\": 7}"}}}"#;
+    cluster.apply(resource(Kind::BgpConfiguration, mesh));
+    let peers = cluster.topology().unwrap().peers;
+    let multiplier = |name: &str| peers[name].bfd.unwrap().multiplier;
+    assert_eq!((multiplier("c"), multiplier("b"), multiplier("tor")), (7, 5, 3), "the more deliberate word counts");
 }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BgpPeer, Duration, Invalid, ObjectMeta};
+use crate::{BgpConfiguration, BgpPeer, Duration, Invalid, ObjectMeta};
 
-/// The annotation of a BGPPeer that turns BFD on: a [`Bfd`] as JSON, `{}` for the defaults.
+/// The annotation that turns BFD on: a [`Bfd`] as JSON, `{}` for the defaults. On a BGPPeer it is for the sessions of that
+/// object, on the BGPConfiguration `default` for the node-to-node mesh.
 ///
-/// An annotation and no kind of its own: it comes and goes with the BGPPeer it belongs to, nobody has to keep two objects
+/// An annotation and no kind of its own: it comes and goes with the object it belongs to, nobody has to keep two objects
 /// in step, no CRD has to be installed, and Calico, which reads the same object, leaves it alone.
 pub const BFD_ANNOTATION: &str = "tortie.io/bfd";
 
@@ -74,16 +75,36 @@ impl BgpPeer {
     pub fn bfd(&self) -> Option<Bfd> {
         read(&self.metadata)?.ok()
     }
+}
+
+impl BgpConfiguration {
+    /// How the nodes of the mesh watch each other by BFD, if they do.
+    pub fn mesh_bfd(&self) -> Option<Bfd> {
+        read(&self.metadata)?.ok()
+    }
 
     pub(crate) fn validate_annotations(&self, out: &mut Vec<Invalid>) {
-        let field = format!("metadata.annotations[{BFD_ANNOTATION}]");
-        match read(&self.metadata) {
-            None => {}
-            Some(Ok(bfd)) => bfd.validate(&field, out),
-            Some(Err(error)) => {
-                let text = self.metadata.annotations.get(BFD_ANNOTATION).map(String::as_str).unwrap_or_default();
-                out.push(Invalid::new(field, text, format!("{ALLOWED} ({error})")));
+        match self.metadata.annotations.get(BFD_ANNOTATION) {
+            Some(text) if self.metadata.name != "default" => {
+                let allowed = "absent but on the BGPConfiguration default: both ends of the mesh must agree";
+                out.push(Invalid::new(field(), text, allowed));
             }
+            _ => validate(&self.metadata, out),
+        }
+    }
+}
+
+fn field() -> String {
+    format!("metadata.annotations[{BFD_ANNOTATION}]")
+}
+
+pub(crate) fn validate(metadata: &ObjectMeta, out: &mut Vec<Invalid>) {
+    match read(metadata) {
+        None => {}
+        Some(Ok(bfd)) => bfd.validate(&field(), out),
+        Some(Err(error)) => {
+            let text = metadata.annotations.get(BFD_ANNOTATION).map(String::as_str).unwrap_or_default();
+            out.push(Invalid::new(field(), text, format!("{ALLOWED} ({error})")));
         }
     }
 }
@@ -112,7 +133,7 @@ mod tests {
 
     fn refusals(annotation: &str) -> Vec<String> {
         let mut out = Vec::new();
-        peer(annotation).validate_annotations(&mut out);
+        validate(&peer(annotation).metadata, &mut out);
         out.iter().map(ToString::to_string).collect()
     }
 
@@ -122,6 +143,20 @@ mod tests {
         assert_eq!(Bfd::default().min_receive(), default_interval());
         let without = BgpPeer { metadata: ObjectMeta::named("tor"), spec: crate::BgpPeerSpec::default() };
         assert_eq!(without.bfd(), None);
+    }
+
+    #[test]
+    fn the_mesh_has_it_from_the_default_configuration_and_from_no_other() {
+        for (name, refused) in [("default", 0), ("node.a", 1)] {
+            let configuration = BgpConfiguration {
+                metadata: ObjectMeta { name: name.to_owned(), ..peer("{}").metadata },
+                spec: Default::default(),
+            };
+            let mut out = Vec::new();
+            configuration.validate_annotations(&mut out);
+            assert_eq!(out.len(), refused, "{name}: {out:?}");
+            assert_eq!(configuration.mesh_bfd(), Some(Bfd::default()));
+        }
     }
 
     #[test]

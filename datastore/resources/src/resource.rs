@@ -130,10 +130,13 @@ impl Resource {
             Self::IpReservation(object) => object.spec.validate(&mut out),
             Self::IpamConfiguration(object) => object.spec.validate(&mut out),
             Self::IpamBlock(object) => object.spec.validate(&mut out),
-            Self::BgpConfiguration(object) => object.spec.validate(&mut out),
-            Self::BgpPeer(object) => {
+            Self::BgpConfiguration(object) => {
                 object.spec.validate(&mut out);
                 object.validate_annotations(&mut out);
+            }
+            Self::BgpPeer(object) => {
+                object.spec.validate(&mut out);
+                crate::bfd::validate(&object.metadata, &mut out);
             }
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),

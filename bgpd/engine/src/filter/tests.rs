@@ -28,6 +28,7 @@ fn naive_conditions(rule: &FilterRule, subject: &Subject<'_>) -> Vec<bool> {
     if let Some(condition) = rule.prefix {
         let (wanted, found) = (bits(condition.prefix), bits(subject.prefix));
         let same = if condition.within { found.starts_with(&wanted) } else { found == wanted };
+        let same = same && condition.prefix.family() == subject.prefix.family();
         let long = found.len() >= condition.lengths.0.into() && found.len() <= condition.lengths.1.into();
         conditions.push(if condition.negated { !(same && long) } else { same && long });
     }

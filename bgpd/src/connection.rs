@@ -3,6 +3,8 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::input::Input;
+use crate::{input::Input, password::Password};
 
 const READ_BUFFER: usize = 64 * 1024;
 /// Pieces read that may wait to be handled. What comes faster stays in the socket, and TCP slows the peer down.
@@ -35,16 +37,30 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Connection {
     outgoing: mpsc::UnboundedSender<Bytes>,
+    remote: IpAddr,
+    /// The same socket, for a change of its options.
+    socket: Option<OwnedFd>,
 }
 
 impl Connection {
     /// Starts the two tasks.
-    pub(crate) fn start(conn: ConnId, stream: TcpStream, inputs: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn start(conn: ConnId, stream: TcpStream, remote: IpAddr, inputs: mpsc::Sender<Input>) -> Self {
+        let socket = stream.as_fd().try_clone_to_owned().ok();
         let (outgoing, queue) = mpsc::unbounded_channel();
         let (reader, writer) = stream.into_split();
         let reading = tokio::spawn(read(conn, reader, inputs.clone()));
         tokio::spawn(write(conn, writer, queue, inputs, reading));
-        Self { outgoing }
+        Self { outgoing, remote, socket }
+    }
+
+    /// Signs with another password from now on, if the connection is with this peer. TCP sends again what either side
+    /// dropped meanwhile, so that the session goes on if both change within the hold time.
+    pub(crate) fn sign(&self, peer: IpAddr, password: &Password) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.remote == peer)
+            && let Err(error) = password.sign(socket, peer)
+        {
+            tracing::warn!(%peer, %error, "cannot change the password of a connection");
+        }
     }
 
     /// Queues bytes. The queue is bounded by the engine, which hands out no more than a window beyond what was written.

@@ -22,6 +22,7 @@ use crate::{
     listener::Supervisor,
     liveness::{Liveness, Report},
     nexthops::NextHopsHandle,
+    password::{Password, Passwords},
     sockets,
     source::Source,
     view::View,
@@ -50,6 +51,7 @@ pub(crate) struct Driver {
     /// As the speaker was told.
     pub(crate) guards: Option<Guards>,
     pub(crate) peers: HashMap<String, PeerConfig>,
+    pub(crate) passwords: Passwords,
     pub(crate) connections: HashMap<ConnId, Connection>,
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
 }
@@ -142,21 +144,25 @@ impl Driver {
             Input::Accepted { stream, local, remote } => {
                 let peer = self.peers.values().find(|peer| peer.address == remote.ip());
                 // Before anything is decided: a peer with GTSM must see our refusal too.
-                if let Some(Err(error)) = peer.map(|peer| sockets::restrict(&stream, peer.transport)) {
-                    tracing::warn!(%remote, %error, "cannot set the TTL rules of a connection");
+                let password = self.passwords.get(&remote.ip());
+                let restrict = |peer: &PeerConfig| sockets::restrict(&stream, peer.transport, remote, password);
+                if let Some(Err(error)) = peer.map(restrict) {
+                    tracing::warn!(%remote, %error, "cannot set the TTL rules or the password of a connection");
                     return;
                 }
                 if let Some(conn) = speaker.handle_accepted(now, local, remote, None) {
-                    self.connections.insert(conn, Connection::start(conn, stream, self.inputs.clone()));
+                    let connection = Connection::start(conn, stream, remote.ip(), self.inputs.clone());
+                    self.connections.insert(conn, connection);
                 }
             }
             Input::Dialled { conn, result } => {
                 if self.dialing.remove(&conn).is_none() {
                     return;
                 }
-                match result.and_then(|stream| Ok((stream.local_addr()?, stream))) {
-                    Ok((local, stream)) => {
-                        self.connections.insert(conn, Connection::start(conn, stream, self.inputs.clone()));
+                match result.and_then(|stream| Ok((stream.local_addr()?, stream.peer_addr()?, stream))) {
+                    Ok((local, remote, stream)) => {
+                        let connection = Connection::start(conn, stream, remote.ip(), self.inputs.clone());
+                        self.connections.insert(conn, connection);
                         speaker.handle_connected(now, conn, local);
                     }
                     Err(error) => speaker.handle_connect_failed(now, conn, connect_error(&error)),
@@ -218,7 +224,9 @@ impl Driver {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Connect { conn, local, remote, transport, .. } => {
-                let task = tokio::spawn(sockets::dial(conn, local, remote, transport, self.inputs.clone()));
+                let password = self.passwords.get(&remote.ip()).cloned();
+                let dial = sockets::dial(conn, (local, remote), transport, password, self.inputs.clone());
+                let task = tokio::spawn(dial);
                 self.dialing.insert(conn, task.abort_handle());
             }
             Action::Send { conn, bytes } => self.send(conn, bytes),
@@ -239,10 +247,22 @@ impl Driver {
         }
     }
 
+    /// A changed password is that of the peer's connections at once.
+    fn take_passwords(&mut self, passwords: Passwords) {
+        let changed = |peer: &IpAddr, password: &Password| self.passwords.get(peer).is_some_and(|it| it != password);
+        for (peer, password) in passwords.iter().filter(|(peer, password)| changed(peer, password)) {
+            tracing::info!(%peer, "the password has changed");
+            self.connections.values().for_each(|connection| connection.sign(*peer, password));
+        }
+        self.listener.sign(&passwords);
+        self.passwords = passwords;
+    }
+
     /// Makes speaker, peers and guards what the configuration says now.
     fn reconfigure(&mut self) {
         let Some(wanted) = self.source.wanted() else { return };
         let now = self.clock.now();
+        self.take_passwords(wanted.passwords);
         self.listener.listen(wanted.listen_port);
         if self.source.identity_changed() {
             if let Some(old) = &mut self.speaker {

@@ -14,6 +14,7 @@ mod listener;
 mod liveness;
 mod metrics;
 mod nexthops;
+mod password;
 mod run;
 mod sockets;
 mod source;

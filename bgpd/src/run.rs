@@ -29,6 +29,7 @@ use crate::{
     liveness::Liveness,
     metrics,
     nexthops::{self, NextHopsHandle},
+    password::Passwords,
     source::{Source, Start},
     static_config::StaticConfig,
     static_file,
@@ -64,7 +65,7 @@ pub(crate) async fn node(config: NodeConfig) -> anyhow::Result<()> {
         metrics: config.metrics.bgpd,
         install_routes: true,
     };
-    let source = Source::cluster(&config.node_name, start(&setup.state_directory)?);
+    let source = Source::cluster(&config.node_name, &config.namespace, start(&setup.state_directory)?);
     let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
     let mut updates = Syncer::start(store, &cluster::KINDS, UPDATES);
     run(setup, source, move |inputs| {
@@ -129,6 +130,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         speaker: None,
         guards: None,
         peers: HashMap::new(),
+        passwords: Passwords::new(),
         connections: HashMap::new(),
         dialing: HashMap::new(),
     };

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::input::Input;
+use crate::{input::Input, password::Password};
 
 /// As many peers as may dial in the same instant; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -62,8 +62,16 @@ fn prepare(socket: SockRef<'_>, address: IpAddr) -> io::Result<()> {
     }
 }
 
-/// The TTL rules of a peer, GTSM among them (RFC 5082): on our side before the first segment leaves.
-pub(crate) fn restrict(socket: &impl AsFd, transport: Transport) -> io::Result<()> {
+/// The TTL rules of a peer, GTSM among them (RFC 5082), and its password: on our side before the first segment leaves.
+pub(crate) fn restrict(
+    socket: &impl AsFd,
+    transport: Transport,
+    remote: SocketAddr,
+    password: Option<&Password>,
+) -> io::Result<()> {
+    if let Some(password) = password {
+        password.sign(socket, remote.ip())?;
+    }
     let set = || {
         if let Some(ttl) = transport.ttl {
             kernel::tcp::set_ttl(socket, ttl)?;
@@ -78,7 +86,7 @@ pub(crate) fn restrict(socket: &impl AsFd, transport: Transport) -> io::Result<(
 }
 
 /// Hands every connection that a peer opens to the loop, until the loop is gone.
-pub(crate) async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn accept(listener: &TcpListener, inputs: mpsc::Sender<Input>) {
     while !inputs.is_closed() {
         let accepted = match listener.accept().await {
             Ok((stream, remote)) => stream.local_addr().map(|local| (stream, local, remote)),
@@ -102,22 +110,27 @@ pub(crate) async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
 /// Dials a peer; the loop hears how it went.
 pub(crate) async fn dial(
     conn: ConnId,
-    local: Option<IpAddr>,
-    remote: SocketAddr,
+    (local, remote): (Option<IpAddr>, SocketAddr),
     transport: Transport,
+    password: Option<Password>,
     inputs: mpsc::Sender<Input>,
 ) {
-    let result = match timeout(DIAL_DEADLINE, connect(local, remote, transport)).await {
+    let result = match timeout(DIAL_DEADLINE, connect(local, remote, transport, password.as_ref())).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
     let _ = inputs.send(Input::Dialled { conn, result }).await;
 }
 
-async fn connect(local: Option<IpAddr>, remote: SocketAddr, transport: Transport) -> io::Result<TcpStream> {
+async fn connect(
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+    transport: Transport,
+    password: Option<&Password>,
+) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     prepare(SockRef::from(&socket), remote.ip())?;
-    restrict(&socket, transport)?;
+    restrict(&socket, transport, remote, password)?;
     if let Some(local) = local {
         socket.bind(SocketAddr::new(local, 0))?;
     }

@@ -12,6 +12,7 @@ use resources::Bfd;
 use crate::{
     cluster::{Cluster, Identity, Topology},
     input::OriginInput,
+    password::Passwords,
     static_config::{StaticConfig, StaticPeer, StaticPolicy},
 };
 
@@ -25,6 +26,7 @@ const WAITING_FOR_DATASTORE: &str = "the datastore has not told everything yet";
 pub(crate) struct Wanted {
     pub(crate) speaker: SpeakerConfig,
     pub(crate) peers: BTreeMap<String, PeerConfig>,
+    pub(crate) passwords: Passwords,
     pub(crate) guards: Guards,
     pub(crate) listen_port: u16,
 }
@@ -67,9 +69,9 @@ enum ConfigOrigin {
 }
 
 impl Source {
-    /// From the cluster's resources.
-    pub(crate) fn cluster(node_name: &str, start: Start) -> Self {
-        Self::new(ConfigOrigin::Cluster { cluster: Cluster::new(node_name), in_sync: false }, start)
+    /// From the cluster's resources, Secrets from one namespace.
+    pub(crate) fn cluster(node_name: &str, namespace: &str, start: Start) -> Self {
+        Self::new(ConfigOrigin::Cluster { cluster: Cluster::new(node_name, namespace), in_sync: false }, start)
     }
 
     /// From a router's file.
@@ -191,6 +193,7 @@ impl Source {
         Some(Wanted {
             speaker,
             peers: topology.peers,
+            passwords: topology.passwords,
             guards: topology.guards,
             listen_port: topology.identity.listen_port,
         })
@@ -246,7 +249,8 @@ fn static_topology(config: &StaticConfig) -> Topology {
         listen_port: config.listen_port,
     };
     let peers = config.peers.iter().map(|p| (p.name.clone(), static_peer(p))).collect();
-    Topology { identity, peers, guards: Guards::default(), conditions: Vec::new() }
+    let signed = config.peers.iter().filter_map(|p| Some((p.address, p.password.clone()?)));
+    Topology { identity, peers, passwords: signed.collect(), guards: Guards::default(), conditions: Vec::new() }
 }
 
 /// What the speaker is told of a peer's BFD.
@@ -262,6 +266,7 @@ pub(crate) fn bfd(bfd: &Bfd) -> BfdConfig {
 fn static_peer(peer: &StaticPeer) -> PeerConfig {
     let mut config = PeerConfig::new(&peer.name, peer.address, RemoteAs::Exactly(peer.as_number), PeerKind::Static);
     config.port = peer.port;
+    config.transport.md5 = peer.password.is_some();
     config.local_address = peer.local_address;
     config.hold_time = peer.hold_time;
     config.passive = peer.passive;

@@ -9,6 +9,8 @@ use ipnetwork::IpNetwork;
 use resources::{Bfd, Invalid};
 use serde::Deserialize;
 
+use crate::password::Password;
+
 /// A router's configuration. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -72,6 +74,12 @@ pub(crate) struct StaticPeer {
     /// Hold time in seconds: 0, or 3 and more. Default 90.
     #[serde(default = "default_hold_time")]
     pub(crate) hold_time: u16,
+    /// File that holds its password (TCP MD5, RFC 2385), 1 to 80 bytes; one line break at its end does not count.
+    #[serde(default)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What it holds.
+    #[serde(skip)]
+    pub(crate) password: Option<Password>,
     /// We wait for it to dial.
     #[serde(default)]
     pub(crate) passive: bool,

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use daemon::config;
 use tokio::sync::mpsc;
 
-use crate::{input::Input, static_config::StaticConfig};
+use crate::{input::Input, password::Password, static_config::StaticConfig};
 
 /// How often it is looked at. Editors replace files or write them in pieces, mounts replace folders: the name is all
 /// that stays.
@@ -25,8 +25,17 @@ type Signature = (u64, u64, u64, i64, i64);
 /// # Errors
 /// What is wrong with it, by field, value and what is allowed.
 pub(crate) fn read(path: &Path) -> anyhow::Result<StaticConfig> {
-    let config: StaticConfig = config::read(path)?;
+    let mut config: StaticConfig = config::read(path)?;
     config.validate().with_context(|| path.display().to_string())?;
+    for peer in &mut config.peers {
+        if let Some(file) = &peer.password_file {
+            let place = || format!("password of peer {}: {}", peer.name, file.display());
+            let text = fs::read(file).with_context(place)?;
+            let text = text.strip_suffix(b"\n").unwrap_or(&text);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            peer.password = Some(Password::new(text).with_context(|| format!("{}: not 1 to 80 bytes", place()))?);
+        }
+    }
     Ok(config)
 }
 

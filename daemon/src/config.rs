@@ -15,6 +15,9 @@ use serde::Deserialize;
 pub struct NodeConfig {
     /// Name of this node, as in its Node resource.
     pub node_name: String,
+    /// Namespace of the Secrets that hold BGP passwords. Default `kube-system`.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
     /// Where the resources are.
     pub datastore: DatastoreConfig,
     /// Unix sockets of the daemons.
@@ -74,6 +77,10 @@ fn default_state_directory() -> PathBuf {
     PathBuf::from("/run/tortie")
 }
 
+fn default_namespace() -> String {
+    "kube-system".to_owned()
+}
+
 fn default_log() -> String {
     "info".to_owned()
 }
@@ -123,7 +130,7 @@ mod tests {
         let config = parse("nodeName: a\ndatastore: {directory: /etc/tortie}\n").unwrap();
         assert_eq!(config.sockets.felix, Path::new("/run/tortie/felix.sock"));
         assert_eq!(config.state_directory, Path::new("/run/tortie"));
-        assert_eq!(config.log, "info");
+        assert_eq!((config.log.as_str(), config.namespace.as_str()), ("info", "kube-system"));
         assert!(config.metrics.bgpd.is_none());
     }
 

@@ -345,8 +345,8 @@ pub struct Transport {
     pub ttl: Option<u8>,
     /// GTSM: most hops the peer may be away (RFC 5082).
     pub ttl_security: Option<u8>,
-    /// Changes whenever the password of the session does; never the password itself.
-    pub key_revision: u64,
+    /// Segments are signed (TCP MD5, RFC 2385). The password is the shell's, and may change without a new session.
+    pub md5: bool,
 }
 
 /// What the import guards know of this node and its cluster. A change re-judges everything received.

@@ -302,6 +302,8 @@ pub enum Diagnosis {
     TcpRefused,
     /// No answer to our SYN.
     TcpTimeout,
+    /// No answer to our signed SYN: whoever has another password drops it and says nothing (RFC 2385 §2).
+    Md5Timeout,
     /// The connection was reset or closed.
     TcpReset,
     /// A local failure: our address is not there.
@@ -346,6 +348,7 @@ impl Diagnosis {
             Self::NoNeighbour => "NoNeighbour",
             Self::TcpRefused => "TcpRefused",
             Self::TcpTimeout => "TcpTimeout",
+            Self::Md5Timeout => "Md5Timeout",
             Self::TcpReset => "TcpReset",
             Self::LocalAddress => "LocalAddress",
             Self::BadPeerAs { .. } => "BadPeerAs",
@@ -371,6 +374,7 @@ impl Diagnosis {
             Self::NoNeighbour => "check that the peer is up and on this link",
             Self::TcpRefused => "check that a BGP speaker listens there and knows this node as its peer",
             Self::TcpTimeout => "check firewalls and security groups between the two for tcp/179",
+            Self::Md5Timeout => "check that both sides have the same password, then what lies between them",
             Self::TcpReset => "look at the peer's log: it closed the connection without saying why",
             Self::LocalAddress => "check that the configured source address is on an interface of this node",
             Self::BadPeerAs { .. } => "set the AS number of the BGPPeer to the peer's, or the peer's to it",

@@ -3,6 +3,7 @@
 
 mod filters;
 mod guards;
+mod passwords;
 mod peers;
 
 use std::{
@@ -12,15 +13,18 @@ use std::{
 
 use engine::{Guards, PeerConfig, PerFamily, Prefix};
 use resources::{
-    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, node::NodeBgp,
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, Secret, node::NodeBgp,
 };
 
+use crate::password::Passwords;
+
 /// The kinds that matter here.
-pub(crate) const KINDS: [Kind; 7] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind::Node,
     Kind::BgpConfiguration,
     Kind::BgpPeer,
     Kind::BgpFilter,
+    Kind::Secret,
     Kind::IpPool,
     Kind::BlockAffinity,
     Kind::IpamBlock,
@@ -33,6 +37,8 @@ pub(crate) struct Topology {
     pub(crate) identity: Identity,
     /// Its peers, by name.
     pub(crate) peers: BTreeMap<String, PeerConfig>,
+    /// The passwords of those that have one.
+    pub(crate) passwords: Passwords,
     /// What it never accepts.
     pub(crate) guards: Guards,
     /// What is wrong or not acted upon, one sentence each.
@@ -58,10 +64,13 @@ pub(crate) struct Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
     node_name: String,
+    /// Where the Secrets are.
+    namespace: String,
     nodes: BTreeMap<String, Node>,
     configurations: BTreeMap<String, BgpConfiguration>,
     peers: BTreeMap<String, BgpPeer>,
     filters: BTreeMap<String, BgpFilter>,
+    secrets: BTreeMap<Key, Secret>,
     pools: BTreeMap<String, IpPool>,
     affinities: BTreeMap<String, BlockAffinity>,
     /// What each block lends to others.
@@ -69,19 +78,20 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Nothing known yet.
-    pub(crate) fn new(node_name: &str) -> Self {
-        Self { node_name: node_name.to_owned(), ..Self::default() }
+    /// Nothing known yet. Secrets are looked for in one namespace.
+    pub(crate) fn new(node_name: &str, namespace: &str) -> Self {
+        Self { node_name: node_name.to_owned(), namespace: namespace.to_owned(), ..Self::default() }
     }
 
     /// Takes a new or changed object. Kinds that do not matter are ignored.
     pub(crate) fn apply(&mut self, resource: Resource) {
-        let name = resource.metadata().name.clone();
+        let (key, name) = (resource.key(), resource.metadata().name.clone());
         match resource {
             Resource::Node(object) => drop(self.nodes.insert(name, *object)),
             Resource::BgpConfiguration(object) => drop(self.configurations.insert(name, *object)),
             Resource::BgpPeer(object) => drop(self.peers.insert(name, *object)),
             Resource::BgpFilter(object) => drop(self.filters.insert(name, *object)),
+            Resource::Secret(object) => drop(self.secrets.insert(key, *object)),
             Resource::IpPool(object) => drop(self.pools.insert(name, *object)),
             Resource::BlockAffinity(object) => drop(self.affinities.insert(name, *object)),
             Resource::IpamBlock(object) => drop(self.lent.insert(name, guards::lent(&object))),
@@ -96,6 +106,7 @@ impl Cluster {
             Kind::BgpConfiguration => drop(self.configurations.remove(&key.name)),
             Kind::BgpPeer => drop(self.peers.remove(&key.name)),
             Kind::BgpFilter => drop(self.filters.remove(&key.name)),
+            Kind::Secret => drop(self.secrets.remove(key)),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::BlockAffinity => drop(self.affinities.remove(&key.name)),
             Kind::IpamBlock => drop(self.lent.remove(&key.name)),
@@ -116,7 +127,9 @@ impl Cluster {
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
             listen_port: self.listen_port(&self.node_name),
         };
-        Some(Topology { identity, peers: self.peers(&node), guards: self.guards(), conditions: self.conditions() })
+        let (peers, passwords) = self.peers(&node);
+        let (guards, conditions) = (self.guards(), self.conditions());
+        Some(Topology { identity, peers, passwords, guards, conditions })
     }
 
     /// Why there is no topology, for status.
@@ -143,6 +156,7 @@ impl Cluster {
 
     fn conditions(&self) -> Vec<String> {
         let mut conditions = self.unsupported();
+        conditions.extend(self.password_conditions());
         for (name, peer) in &self.peers {
             if let Err(why) = filters::compile(&peer.spec.filters, &self.filters) {
                 conditions.push(format!("BGPPeer {name}: spec.filters: {why}; the peer is kept down"));

@@ -10,18 +10,24 @@ use engine::{Filters, NextHopMode, PeerConfig, PeerKind, RemoteAs};
 use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node::NodeBgp};
 
 use super::{BGP_PORT, Cluster, filters};
-use crate::source;
+use crate::{
+    password::{Password, Passwords},
+    source,
+};
 
 /// The peers found so far. An address has one session, whoever names it first.
 #[derive(Default)]
 struct Found {
     peers: BTreeMap<String, PeerConfig>,
     addresses: BTreeSet<IpAddr>,
+    passwords: Passwords,
 }
 
 impl Found {
-    fn add(&mut self, peer: PeerConfig) {
+    fn add(&mut self, mut peer: PeerConfig, password: Option<&Password>) {
         if !self.peers.contains_key(&peer.name) && self.addresses.insert(peer.address) {
+            peer.transport.md5 = password.is_some();
+            self.passwords.extend(password.map(|it| (peer.address, it.clone())));
             self.peers.insert(peer.name.clone(), peer);
         }
     }
@@ -30,7 +36,7 @@ impl Found {
 impl Cluster {
     /// This node's peers. BGPPeers come before the mesh and those for all nodes before those for some, so that the more
     /// deliberate word about an address is the one that counts.
-    pub(super) fn peers(&self, own: &NodeBgp) -> BTreeMap<String, PeerConfig> {
+    pub(super) fn peers(&self, own: &NodeBgp) -> (BTreeMap<String, PeerConfig>, Passwords) {
         let mut found = Found::default();
         let (global, some): (Vec<_>, Vec<_>) =
             self.peers.values().partition(|p| p.spec.node.is_empty() && p.spec.node_selector.is_none());
@@ -38,7 +44,7 @@ impl Cluster {
             self.add_bgp_peer(own, peer, &mut found);
         }
         self.add_mesh(own, &mut found);
-        found.peers
+        (found.peers, found.passwords)
     }
 
     fn add_mesh(&self, own: &NodeBgp, found: &mut Found) {
@@ -47,6 +53,8 @@ impl Cluster {
         if !enabled || own.route_reflector_cluster_id.is_some() {
             return;
         }
+        let password = spec.and_then(|s| s.node_mesh_password.as_ref());
+        let Ok(password) = self.password(password) else { return };
         for (name, node) in &self.nodes {
             let bgp = node.bgp();
             if *name == self.node_name || bgp.route_reflector_cluster_id.is_some() {
@@ -57,7 +65,7 @@ impl Cluster {
                     peer.graceful_restart.restart_time = time.0;
                 }
                 peer.bfd = self.default_configuration().and_then(|c| c.mesh_bfd()).as_ref().map(source::bfd);
-                found.add(peer);
+                found.add(peer, password.as_ref());
             }
         }
     }
@@ -69,12 +77,13 @@ impl Cluster {
             return;
         }
         let Ok(filters) = filters::compile(&peer.spec.filters, &self.filters) else { return };
+        let Ok(password) = self.password(peer.spec.password.as_ref()) else { return };
         if let Some(address) = peer.spec.peer_ip {
             if here {
                 let mut config = self.address_peer(own, name, &peer.spec, address.address, address.port);
                 config.filters = filters;
                 config.bfd = peer.bfd().as_ref().map(source::bfd);
-                found.add(config);
+                found.add(config, password.as_ref());
             }
             return;
         }
@@ -88,7 +97,7 @@ impl Cluster {
                 adjust(&mut config, &peer.spec);
                 config.filters = Filters::clone(&filters);
                 config.bfd = peer.bfd().as_ref().map(source::bfd);
-                found.add(config);
+                found.add(config, password.as_ref());
             }
         }
     }

@@ -4,6 +4,7 @@ use engine::{AnyCommunity, Family, FilterAction, Operation, PeerKind};
 use resources::{Kind, Resource};
 
 use super::*;
+use crate::password::Password;
 
 fn resource(kind: Kind, manifest: &str) -> Resource {
     Resource::deserialize(kind, &mut serde_json::Deserializer::from_str(manifest)).unwrap()
@@ -23,7 +24,7 @@ fn peer(name: &str, spec: &str) -> Resource {
 
 /// Nodes a, b, c at 192.0.2.11–13; `a` is in rack one.
 fn cluster(own: &str) -> Cluster {
-    let mut cluster = Cluster::new(own);
+    let mut cluster = Cluster::new(own, "kube-system");
     cluster.apply(node("a", "192.0.2.11", r#""rack": "one""#, ""));
     cluster.apply(node("b", "192.0.2.12", "", ""));
     cluster.apply(node("c", "192.0.2.13", "", ""));
@@ -54,7 +55,7 @@ fn the_mesh_can_be_switched_off() {
 
 #[test]
 fn a_node_without_address_has_no_topology_and_says_so() {
-    let mut cluster = Cluster::new("x");
+    let mut cluster = Cluster::new("x", "kube-system");
     assert!(cluster.topology().is_none());
     cluster.apply(resource(Kind::Node, r#"{"metadata": {"name": "x"}}"#));
     assert!(cluster.topology().is_none());
@@ -106,17 +107,71 @@ fn a_reflector_leaves_the_mesh_and_has_clients() {
     }
 }
 
+fn secret(namespace: &str, data: &str) -> Resource {
+    let manifest = format!(r#"{{"metadata": {{"name": "s", "namespace": "{namespace}"}}, {data}}}"#);
+    resource(Kind::Secret, &manifest)
+}
+
 #[test]
-fn a_peer_that_needs_what_is_not_there_is_kept_down_and_named() {
+fn a_peer_whose_password_is_not_there_is_kept_down_and_the_secret_named() {
     let mut cluster = cluster("a");
     cluster.apply(peer("secure", r#""peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "s", "key": "k"}}"#));
+    let long = format!(r#""stringData": {{"k": "{}"}}"#, "x".repeat(81));
+    for (secret, reason) in [
+        (None, "there is no Secret kube-system/s"),
+        (Some(secret("default", r#""stringData": {"k": "one"}"#)), "there is no Secret kube-system/s"),
+        (Some(secret("kube-system", r#""stringData": {"other": "one"}"#)), "Secret kube-system/s has no entry k"),
+        (Some(secret("kube-system", r#""data": {"k": ""}"#)), "0 bytes, must be 1 to 80"),
+        (Some(secret("kube-system", &long)), "81 bytes, must be 1 to 80"),
+    ] {
+        secret.into_iter().for_each(|it| cluster.apply(it));
+        let topology = cluster.topology().unwrap();
+        assert!(!topology.peers.contains_key("secure") && topology.passwords.is_empty());
+        let named = |it: &String| it.starts_with("BGPPeer secure: spec.password: ") && it.contains(reason);
+        assert!(topology.conditions.iter().any(named), "{reason}: {:?}", topology.conditions);
+    }
+    let optional =
+        r#""peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "t", "key": "k", "optional": true}}"#;
+    cluster.apply(peer("secure", optional));
     let topology = cluster.topology().unwrap();
-    assert!(!topology.peers.contains_key("secure"));
-    assert!(
-        topology.conditions.iter().any(|c| c.contains("BGPPeer secure") && c.contains("kept down")),
-        "{:?}",
-        topology.conditions
-    );
+    assert!(!topology.peers["secure"].transport.md5 && topology.conditions.is_empty());
+}
+
+#[test]
+fn a_changed_password_changes_no_peer_and_is_in_no_debug_output() {
+    let mut cluster = cluster("a");
+    cluster.apply(peer("secure", r#""peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "s", "key": "k"}}"#));
+    // "hunter2" in base64; stringData wins over data.
+    cluster.apply(secret("kube-system", r#""data": {"k": "aHVudGVyMg=="}"#));
+    let first = cluster.topology().unwrap();
+    assert!(first.peers["secure"].transport.md5 && first.conditions.is_empty());
+    let address: IpAddr = "192.0.2.1".parse().unwrap();
+    assert_eq!(first.passwords.get(&address), Password::new(b"hunter2").as_ref());
+    cluster.apply(secret("kube-system", r#""data": {"k": "aHVudGVyMg=="}, "stringData": {"k": "hunter3"}"#));
+    let second = cluster.topology().unwrap();
+    assert_eq!(first.peers, second.peers);
+    assert_eq!(second.passwords.get(&address), Password::new(b"hunter3").as_ref());
+    let debug = format!("{cluster:?} {second:?}");
+    assert!(!debug.contains("hunter") && !debug.contains("104, 117, 110"), "{debug}");
+}
+
+#[test]
+fn the_mesh_has_its_own_password_and_is_down_without_it() {
+    let mut cluster = cluster("a");
+    let spec = r#""nodeMeshPassword": {"secretKeyRef": {"name": "s", "key": "mesh"}}"#;
+    cluster.apply(resource(
+        Kind::BgpConfiguration,
+        &format!(r#"{{"metadata": {{"name": "default"}}, "spec": {{{spec}}}}}"#),
+    ));
+    cluster.apply(peer("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001"#));
+    let topology = cluster.topology().unwrap();
+    assert_eq!(topology.peers.keys().collect::<Vec<_>>(), ["tor"]);
+    assert!(topology.conditions[0].contains("spec.nodeMeshPassword: there is no Secret kube-system/s"));
+    cluster.apply(secret("kube-system", r#""stringData": {"mesh": "hunter2"}"#));
+    let topology = cluster.topology().unwrap();
+    let signed: Vec<_> = topology.passwords.keys().map(ToString::to_string).collect();
+    assert_eq!(signed, ["192.0.2.12", "192.0.2.13"]);
+    assert!(!topology.peers["tor"].transport.md5 && topology.peers["b"].transport.md5);
 }
 
 fn filter(rules: &str) -> Resource {

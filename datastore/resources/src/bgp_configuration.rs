@@ -282,7 +282,6 @@ impl BgpConfigurationSpec {
                 "spec.prefixAdvertisements",
                 "no communities are added to prefixes",
             ),
-            (self.node_mesh_password.is_some(), "spec.nodeMeshPassword", "mesh peers are not authenticated"),
             (self.bind_mode == Some(BindMode::NodeIP), "spec.bindMode", "BGP listens on all addresses"),
             (!self.ignored_interfaces.is_empty(), "spec.ignoredInterfaces", "no interface's routes are read"),
             (self.local_workload_peering_ipv4.is_some(), "spec.localWorkloadPeeringIPV4", "workloads do not peer"),

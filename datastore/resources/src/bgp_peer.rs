@@ -239,10 +239,7 @@ impl BgpPeerSpec {
 
     /// What the peer asks for that must not be left out: without it the session would do what was not meant.
     pub fn indispensable(&self) -> Vec<Unsupported> {
-        let set = [
-            (self.password.is_some(), "spec.password", "the peer is kept down, the session would not be authenticated"),
-            (self.local_workload_selector.is_some(), "spec.localWorkloadSelector", "workloads do not peer"),
-        ];
+        let set = [(self.local_workload_selector.is_some(), "spec.localWorkloadSelector", "workloads do not peer")];
         set.into_iter().filter(|(set, ..)| *set).map(|(_, field, effect)| Unsupported::new(field, effect)).collect()
     }
 

@@ -46,6 +46,8 @@ kinds! {
     Pod "Pod" CORE NAMESPACED,
     /// Kubernetes NetworkPolicy (networking.k8s.io).
     NetworkPolicy "NetworkPolicy" NETWORKING NAMESPACED,
+    /// Kubernetes Secret.
+    Secret "Secret" CORE NAMESPACED,
     /// Calico IPPool.
     IpPool "IPPool" CALICO CLUSTER,
     /// Calico IPReservation.

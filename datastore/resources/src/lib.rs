@@ -30,6 +30,7 @@ mod null;
 mod pod;
 mod ports;
 mod resource;
+mod secret;
 pub mod selector;
 mod timestamp;
 
@@ -69,5 +70,6 @@ pub use node::{Node, NodeSpec, NodeStatus};
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use ports::{PortOrName, PortRange, Protocol};
 pub use resource::{Object, Resource};
+pub use secret::{Secret, SecretBytes};
 pub use selector::{Selector, SelectorError};
 pub use timestamp::Timestamp;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, FelixConfiguration, Invalid, IpPool, IpReservation, IpamBlock,
-    IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node, ObjectMeta, Pod, Unsupported,
+    IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node, ObjectMeta, Pod, Secret, Unsupported,
 };
 
 /// A kind's type.
@@ -91,7 +91,7 @@ macro_rules! resource {
 }
 
 resource! {
-    Node, Namespace, Pod, NetworkPolicy, IpPool, IpReservation, IpamConfiguration, BlockAffinity, IpamBlock, IpamHandle,
+    Node, Namespace, Pod, NetworkPolicy, Secret, IpPool, IpReservation, IpamConfiguration, BlockAffinity, IpamBlock, IpamHandle,
     BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration,
 }
 
@@ -140,7 +140,7 @@ impl Resource {
             }
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),
-            Self::Namespace(_) | Self::Pod(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
+            Self::Namespace(_) | Self::Pod(_) | Self::Secret(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
         }
         if out.is_empty() { Ok(()) } else { Err(out) }
     }

@@ -270,8 +270,8 @@ fn every_rule_of_a_peer_is_checked() {
     for (spec, finding) in cases {
         assert_eq!(wrong(Kind::BgpPeer, spec.clone()), [finding], "{spec}");
     }
-    let spec = json!({"peerIP": "192.0.2.1", "password": {"secretKeyRef": {"name": "a", "key": "b"}}, "reachableBy": "10.0.0.1"});
-    assert_eq!(unsupported(Kind::BgpPeer, spec), ["spec.password", "spec.reachableBy"]);
+    let spec = json!({"peerIP": "192.0.2.1", "reachableBy": "10.0.0.1"});
+    assert_eq!(unsupported(Kind::BgpPeer, spec), ["spec.reachableBy"]);
 }
 
 #[test]

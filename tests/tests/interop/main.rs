@@ -5,6 +5,7 @@ mod bfd;
 mod cluster;
 mod filters;
 mod guards;
+mod passwords;
 mod reflection;
 mod sessions;
 mod static_file;
@@ -20,6 +21,7 @@ fn main() {
         filters::labs(),
         guards::labs(),
         static_file::labs(),
+        passwords::labs(),
         status::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())

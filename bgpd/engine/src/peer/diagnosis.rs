@@ -3,9 +3,10 @@
 use crate::output::{ConnectError, DownReason};
 use crate::reason::Diagnosis;
 
-/// Diagnosis of a failed dial.
-pub(crate) const fn of_connect_error(error: ConnectError) -> Diagnosis {
+/// Diagnosis of a failed dial; `md5`: its SYN was signed.
+pub(crate) const fn of_connect_error(error: ConnectError, md5: bool) -> Diagnosis {
     match error {
+        ConnectError::TimedOut if md5 => Diagnosis::Md5Timeout,
         ConnectError::NoRoute => Diagnosis::NoRoute,
         ConnectError::NoNeighbour => Diagnosis::NoNeighbour,
         ConnectError::Refused => Diagnosis::TcpRefused,

@@ -44,10 +44,15 @@ impl Speaker {
         peer.forget_connection(Slot::Dialer, &mut drive);
         let effects = peer.drive(Slot::Dialer, Event::TcpConnectionFails, &mut drive);
         self.take_effects(id, effects);
-        if let Some(peer) = self.peers.get_mut(id.index()) {
-            peer.diagnosis = Some(diagnosis::of_connect_error(error));
-        }
+        self.note_connect_error(id, error);
         self.review_peer(id);
+    }
+
+    /// Why a peer could not be reached, for status.
+    pub(super) fn note_connect_error(&mut self, id: PeerId, error: ConnectError) {
+        if let Some(peer) = self.peers.get_mut(id.index()) {
+            peer.diagnosis = Some(diagnosis::of_connect_error(error, peer.config.transport.md5));
+        }
     }
 
     /// A connection was accepted. `None`: close it at once, without a word.

@@ -2,10 +2,11 @@
 
 use super::Speaker;
 use crate::instant::Instant;
-use crate::output::Event as Said;
+use crate::output::{ConnectError, Event as Said};
 use crate::peer::{Slot, Standing};
 use crate::prefix::Family;
 use crate::rib::PeerId;
+use crate::session::Event;
 use crate::status::SessionState;
 
 /// Timers of one peer that may expire at once, at most; more would be a loop.
@@ -60,8 +61,13 @@ impl Speaker {
             let Some((peer, mut drive)) = self.split(id) else { return };
             let due = peer.at(slot).and_then(|it| it.state.deadline()).filter(|it| it.0 <= now);
             if let Some((_, event)) = due {
+                let gave_up = event == Event::ConnectRetryTimerExpires
+                    && peer.at(slot).is_some_and(|it| it.state.name() == SessionState::Connect);
                 let effects = peer.drive(slot, event, &mut drive);
                 self.take_effects(id, effects);
+                if gave_up {
+                    self.note_connect_error(id, ConnectError::TimedOut);
+                }
             }
         }
         self.expire_pause(id);

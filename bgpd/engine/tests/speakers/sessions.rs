@@ -257,3 +257,21 @@ fn a_removed_peer_is_told_and_its_routes_go() {
     assert!(net.speaker(nodes[0]).peers().is_empty());
     assert_eq!(downs(&net, nodes[1]).len(), 1);
 }
+
+#[test]
+fn a_dial_that_nobody_answers_is_named_and_a_signed_one_points_at_the_password() {
+    for (md5, expected) in [(false, Diagnosis::TcpTimeout), (true, Diagnosis::Md5Timeout)] {
+        let mut own = Speaker::new(speaker(65001, 1), 7, Instant::default());
+        let mut config = open_peer("n2", &address(2), 65002);
+        config.transport.md5 = md5;
+        own.set_peer(Instant::default(), config);
+        assert_eq!(own.peer("n2").unwrap().diagnosis, None);
+        // One dial, and the next.
+        for _ in 0..3 {
+            while own.poll_action().is_some() {}
+            let next = own.poll_timeout().unwrap();
+            own.handle_timeout(next);
+        }
+        assert_eq!(own.peer("n2").unwrap().diagnosis, Some(expected));
+    }
+}

@@ -87,6 +87,9 @@ fn peer_block(at: &At<'_>, number: usize, peer: &Peer) -> String {
     if config.graceful_restart {
         text.push_str("  graceful restart on;\n");
     }
+    if let Some(password) = &peer.password {
+        let _ = writeln!(text, "  password \"{password}\";");
+    }
     if peer.passive {
         text.push_str("  passive;\n");
     }

@@ -117,6 +117,9 @@ fn configuration(at: &At<'_>) -> String {
              neighbor {address} advertisement-interval 0\n",
             peer.remote_as
         );
+        if let Some(password) = &peer.password {
+            let _ = writeln!(text, " neighbor {address} password {password}");
+        }
         if peer.passive {
             let _ = writeln!(text, " neighbor {address} passive");
         }

@@ -71,8 +71,9 @@ fn configuration(at: &At<'_>) -> String {
 
 fn peer_block(at: &At<'_>, peer: &Peer) -> String {
     let config = at.config;
+    let password = peer.password.as_ref().map(|it| format!("auth-password = \"{it}\"\n")).unwrap_or_default();
     let mut text = format!(
-        "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\npeer-as = {}\n\
+        "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\npeer-as = {}\n{password}\
          [neighbors.timers.config]\nconnect-retry = 1\nhold-time = {}\nkeepalive-interval = {}\n\
          idle-hold-time-after-reset = 1\n",
         peer.address,

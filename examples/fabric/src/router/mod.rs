@@ -97,6 +97,8 @@ pub struct Peer {
     pub add_path: bool,
     /// BFD with it; BIRD, FRR and tortie can.
     pub bfd: Option<Bfd>,
+    /// TCP MD5 password; BIRD, FRR, GoBGP and tortie take one.
+    pub password: Option<String>,
     /// Lines in the router's own language, put into the block of the peer.
     pub extra: Vec<String>,
 }
@@ -112,6 +114,7 @@ impl Peer {
             reflector_client: false,
             add_path: false,
             bfd: None,
+            password: None,
             extra: Vec::new(),
         }
     }

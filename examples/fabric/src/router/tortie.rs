@@ -5,13 +5,18 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, process::Command}
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{At, Driver, Routes, lines, write};
+use super::{At, Driver, Peer, Routes, lines, write};
 use crate::binary;
 
 pub(super) struct Tortie;
 
 impl Driver for Tortie {
     fn write(&self, at: &At<'_>) -> Result<()> {
+        for peer in &at.config.peers {
+            if let Some(password) = &peer.password {
+                write(&at.directory.join(password_file(peer)), &format!("{password}\n"))?;
+            }
+        }
         write(&at.directory.join("bgpd.yaml"), &configuration(at))
     }
 
@@ -49,6 +54,10 @@ impl Driver for Tortie {
     }
 }
 
+fn password_file(peer: &Peer) -> String {
+    format!("password-{}", peer.address)
+}
+
 /// JSON is YAML: each value is written as JSON, so that further keys can stand between them.
 fn configuration(at: &At<'_>) -> String {
     let config = at.config;
@@ -79,6 +88,9 @@ fn configuration(at: &At<'_>) -> String {
         }
         if let Some(bfd) = peer.bfd {
             let _ = writeln!(text, "  bfd: {{minInterval: {}ms, multihop: {}}}", bfd.interval, bfd.multihop);
+        }
+        if peer.password.is_some() {
+            let _ = writeln!(text, "  passwordFile: {}", json!(at.directory.join(password_file(peer))));
         }
         text.push_str(&lines("  ", &peer.extra));
     }

@@ -54,20 +54,45 @@ pub(crate) struct Driver {
     pub(crate) passwords: Passwords,
     pub(crate) connections: HashMap<ConnId, Connection>,
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
+    /// Survives the speaker: a new one of the same process drains too.
+    pub(crate) draining: bool,
+    /// How long peers are told before the end, if this end is meant to last (RFC 8326).
+    pub(crate) drain_time: Option<Duration>,
 }
 
 impl Driver {
     /// Runs until `stop` resolves, then ends every session as a planned restart: without a Cease, so that peers keep our
-    /// routes (RFC 4724 §4).
+    /// routes (RFC 4724 §4). With a drain time it drains for that long first, and then leaves for good.
     pub(crate) async fn run(
         mut self,
         mut queue: mpsc::Receiver<Input>,
         mut bfd: mpsc::UnboundedReceiver<Report>,
         stop: impl Future<Output = ()>,
     ) {
-        tokio::pin!(stop);
         self.reconfigure();
         self.pump();
+        self.serve(&mut queue, &mut bfd, stop).await;
+        let mut how = Shutdown::Planned;
+        if let Some(time) = self.drain_time {
+            tracing::info!("draining for {} s before the end", time.as_secs());
+            self.drain(true);
+            self.pump();
+            self.serve(&mut queue, &mut bfd, sleep(time)).await;
+            how = Shutdown::Administrative { reason: "drained".to_owned() };
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.shutdown(self.clock.now(), how);
+        }
+        self.pump();
+    }
+
+    async fn serve(
+        &mut self,
+        queue: &mut mpsc::Receiver<Input>,
+        bfd: &mut mpsc::UnboundedReceiver<Report>,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(stop);
         loop {
             let deadline = self.speaker.as_ref().and_then(Speaker::poll_timeout).map(|at| self.clock.deadline(at));
             tokio::select! {
@@ -77,15 +102,18 @@ impl Driver {
                         speaker.handle_bfd(self.clock.now(), &peer, report);
                     }
                 }
-                Some(input) = queue.recv() => self.batch(input, &mut queue),
-                () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => self.timeout(deadline, &mut queue).await,
+                Some(input) = queue.recv() => self.batch(input, queue),
+                () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => self.timeout(deadline, queue).await,
             }
             self.pump();
         }
+    }
+
+    fn drain(&mut self, on: bool) {
+        self.draining = on;
         if let Some(speaker) = &mut self.speaker {
-            speaker.shutdown(self.clock.now(), Shutdown::Planned);
+            speaker.drain(self.clock.now(), on);
         }
-        self.pump();
     }
 
     fn batch(&mut self, first: Input, queue: &mut mpsc::Receiver<Input>) {
@@ -122,6 +150,12 @@ impl Driver {
                     apply_origin(self.speaker.as_mut(), self.clock, &own);
                     self.reconfigure();
                 }
+            }
+            Input::Drain { on, done } => {
+                tracing::info!("{}", if on { "draining" } else { "draining no longer" });
+                self.drain(on);
+                // Whoever asked may have gone away meanwhile.
+                let _ = done.send(());
             }
             Input::Ask(question) => question(View {
                 name: &self.name,
@@ -272,7 +306,9 @@ impl Driver {
             self.connections.clear();
             self.peers.clear();
             self.guards = None;
-            self.speaker = Some(Speaker::new(wanted.speaker, self.source.seed(), now));
+            let mut speaker = Speaker::new(wanted.speaker, self.source.seed(), now);
+            speaker.drain(now, self.draining);
+            self.speaker = Some(speaker);
         }
         let Some(speaker) = &mut self.speaker else { return };
         if self.guards.as_ref() != Some(&wanted.guards) {

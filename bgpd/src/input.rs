@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use datastore::syncer;
 use engine::{ConnId, InstallResult, Prefix, Reachability};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, oneshot},
+};
 
 use crate::{static_config::StaticConfig, view::View};
 
@@ -63,6 +66,13 @@ pub(crate) enum Input {
     Installed(Vec<(Prefix, InstallResult)>),
     /// How next hops are reached now.
     Reachable(Vec<(IpAddr, Option<Reachability>)>),
+    /// Drain, or stop draining.
+    Drain {
+        /// Which of the two.
+        on: bool,
+        /// Told once it is so.
+        done: oneshot::Sender<()>,
+    },
     /// A question, answered inside the loop.
     Ask(Box<dyn FnOnce(View<'_>) + Send>),
 }

@@ -22,9 +22,9 @@ mod static_config;
 mod static_file;
 mod view;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use commands::{ClientOptions, Verb};
 use daemon::{config, exit::Exit, log};
 
@@ -42,7 +42,8 @@ const EXAMPLES: &str = "Examples:
   bgpd run -c /etc/tortie/node.yaml     speaker of a node
   bgpd run --static router.yaml         speaker of a router
   bgpd show peers                       all sessions
-  bgpd explain 10.65.3.64/26            why a prefix goes where it goes";
+  bgpd explain 10.65.3.64/26            why a prefix goes where it goes
+  bgpd drain                            before maintenance: traffic moves away, sessions stay";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -53,14 +54,17 @@ enum Command {
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[command(group = ArgGroup::new("source").required(true))]
 struct RunOptions {
     /// The node's configuration file.
-    #[arg(short, long)]
+    #[arg(short, long, group = "source")]
     config: Option<PathBuf>,
     /// A router's configuration file.
-    #[arg(long = "static", value_name = "FILE")]
+    #[arg(long = "static", value_name = "FILE", group = "source")]
     static_file: Option<PathBuf>,
+    /// At the end (SIGTERM), tell peers for this many seconds that traffic shall find another way, then leave for good.
+    #[arg(long, value_name = "SECONDS")]
+    drain: Option<u16>,
 }
 
 // One thread for sockets and speaker: what one hands to the other stays in its caches, and its memory in one arena.
@@ -80,13 +84,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run_daemon(options: RunOptions) -> anyhow::Result<()> {
+    let drain = options.drain.map(|seconds| Duration::from_secs(seconds.into()));
     if let Some(path) = options.config {
         let config: config::NodeConfig = config::read(&path)?;
         log::start(&config.log)?;
-        return run::node(config).await;
+        return run::node(config, drain).await;
     }
     let Some(path) = options.static_file else { return Ok(()) };
     let config = static_file::read(&path)?;
     log::start(&config.log)?;
-    run::router(path, config).await
+    run::router(path, config, drain).await
 }

@@ -51,19 +51,21 @@ struct Setup {
     state_directory: PathBuf,
     metrics: Option<SocketAddr>,
     install_routes: bool,
+    drain_time: Option<Duration>,
 }
 
 /// Runs a node's speaker until it is told to stop.
 ///
 /// # Errors
 /// When the socket, the datastore or the kernel cannot be had.
-pub(crate) async fn node(config: NodeConfig) -> anyhow::Result<()> {
+pub(crate) async fn node(config: NodeConfig, drain_time: Option<Duration>) -> anyhow::Result<()> {
     let setup = Setup {
         name: config.node_name.clone(),
         socket: config.sockets.bgpd.clone(),
         state_directory: config.state_directory.clone(),
         metrics: config.metrics.bgpd,
         install_routes: true,
+        drain_time,
     };
     let source = Source::cluster(&config.node_name, &config.namespace, start(&setup.state_directory)?);
     let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
@@ -84,13 +86,14 @@ pub(crate) async fn node(config: NodeConfig) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the socket or the kernel cannot be had.
-pub(crate) async fn router(file: PathBuf, config: StaticConfig) -> anyhow::Result<()> {
+pub(crate) async fn router(file: PathBuf, config: StaticConfig, drain_time: Option<Duration>) -> anyhow::Result<()> {
     let setup = Setup {
         name: config.name.clone(),
         socket: config.socket.clone(),
         state_directory: config.state_directory.clone(),
         metrics: None,
         install_routes: config.install_routes,
+        drain_time: drain_time.or(config.drain_time.map(|seconds| Duration::from_secs(seconds.into()))),
     };
     let source = Source::from_file(config, start(&setup.state_directory)?);
     run(setup, source, move |inputs| drop(tokio::spawn(static_file::follow(file, inputs)))).await
@@ -133,6 +136,8 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         passwords: Passwords::new(),
         connections: HashMap::new(),
         dialing: HashMap::new(),
+        draining: false,
+        drain_time: setup.drain_time,
     };
     driver.run(queue, bfd_reports, shutdown::requested()).await;
     tokio::time::sleep(FAREWELL).await;

@@ -37,6 +37,10 @@ pub(crate) struct StaticConfig {
     /// Learned routes go into the kernel. Default true; a pure reflector says false.
     #[serde(default = "default_true")]
     pub(crate) install_routes: bool,
+    /// At the end, peers are told for this many seconds that traffic shall find another way (RFC 8326). Default: an end is
+    /// a restart.
+    #[serde(default)]
+    pub(crate) drain_time: Option<u16>,
     /// Prefixes of our own.
     #[serde(default)]
     pub(crate) originate: Vec<IpNetwork>,
@@ -180,6 +184,7 @@ impl StaticConfig {
             ("name", self.name != in_force.name),
             ("socket", self.socket != in_force.socket),
             ("stateDirectory", self.state_directory != in_force.state_directory),
+            ("drainTime", self.drain_time != in_force.drain_time),
             ("installRoutes", self.install_routes != in_force.install_routes),
             ("log", self.log != in_force.log),
         ];

@@ -69,6 +69,8 @@ pub struct SpeakerStatus {
     pub sources: Vec<OriginSourceStatus>,
     /// Selection of the family waits for peers, after a restart.
     pub selection_deferred: PerFamily<bool>,
+    /// What is sent says that we are about to go (RFC 8326).
+    pub draining: bool,
 }
 
 /// An origin source.

@@ -33,6 +33,7 @@ fn speaker_message(status: &SpeakerStatus) -> Speaker {
         rib_paths: total(&status.rib_paths),
         fib_routes: total(&status.fib_routes),
         fib_drift: total(&status.fib_drift),
+        draining: status.draining,
         sources: status.sources.iter().map(source).collect(),
         ..Speaker::default()
     }

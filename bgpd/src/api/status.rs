@@ -5,8 +5,8 @@ use std::{net::IpAddr, pin::Pin};
 use engine::{Family, Prefix, RouteQuery, RouteTable};
 use ipnetwork::IpNetwork;
 use proto::bgp::{
-    Event, ExplainReply, ExplainRequest, ListBfdReply, ListBfdRequest, ListPeersReply, ListPeersRequest,
-    ListRoutesReply, ListRoutesRequest, WatchRequest, bgp_server::Bgp,
+    DrainReply, DrainRequest, Event, ExplainReply, ExplainRequest, ListBfdReply, ListBfdRequest, ListPeersReply,
+    ListPeersRequest, ListRoutesReply, ListRoutesRequest, WatchRequest, bgp_server::Bgp,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream};
@@ -80,6 +80,15 @@ impl Bgp for StatusService {
                 .ok_or_else(|| Status::not_found(format!("nothing is known of {text}")))
         });
         reply.await?.map(Response::new)
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
+        let (done, is_done) = oneshot::channel();
+        let input = Input::Drain { on: request.into_inner().on, done };
+        let stopping = || Status::unavailable("bgpd is stopping");
+        self.inputs.send(input).await.map_err(|_| stopping())?;
+        is_done.await.map_err(|_| stopping())?;
+        Ok(Response::new(DrainReply {}))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use daemon::{exit::Exit, output::Format};
+use proto::bgp::{DrainRequest, bgp_client::BgpClient};
+use tonic::transport::Channel;
 
 pub(crate) use show::Show;
 
@@ -22,7 +24,7 @@ pub(crate) struct ClientOptions {
     pub(crate) output: Format,
 }
 
-/// Read verbs.
+/// Everything a running bgpd is asked.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Sessions and tables.
@@ -32,6 +34,12 @@ pub(crate) enum Verb {
     Explain {
         /// A prefix, or an address whose longest match is explained.
         prefix: String,
+    },
+    /// Moves traffic away before maintenance (GRACEFUL_SHUTDOWN, RFC 8326). Sessions and routes stay.
+    Drain {
+        /// Traffic may come back.
+        #[arg(long)]
+        undo: bool,
     },
     /// State changes as they happen, until interrupted.
     Watch {
@@ -52,12 +60,18 @@ pub(crate) async fn run(verb: Verb, options: &ClientOptions) -> Exit {
     let answered = match verb {
         Verb::Show(what) => show::show(channel, what, options.output).await,
         Verb::Explain { prefix } => explain::explain(channel, prefix, options.output).await,
+        Verb::Drain { undo } => drain(channel, !undo).await,
         Verb::Watch { prefix } => show::watch(channel, prefix, options.output).await,
     };
     answered.unwrap_or_else(|status| {
         eprintln!("bgpd: {}", status.message());
         daemon::exit::of_status(&status)
     })
+}
+
+async fn drain(channel: Channel, on: bool) -> Result<Exit, tonic::Status> {
+    BgpClient::new(channel).drain(DrainRequest { on }).await?;
+    Ok(Exit::Good)
 }
 
 fn printed(result: Result<(), serde_json::Error>) -> Result<(), tonic::Status> {

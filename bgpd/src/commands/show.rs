@@ -158,6 +158,9 @@ fn peers_text(reply: &ListPeersReply) -> String {
             speaker.rib_paths,
             speaker.fib_routes
         );
+        if speaker.draining {
+            text.push_str("draining: peers are told to find another way\n");
+        }
         for condition in &speaker.conditions {
             let _ = writeln!(text, "warning: {condition}");
         }

@@ -3,6 +3,7 @@
 mod add_path;
 mod bfd;
 mod cluster;
+mod drain;
 mod filters;
 mod guards;
 mod passwords;
@@ -18,6 +19,7 @@ fn main() {
         bfd::labs(),
         reflection::labs(),
         cluster::labs(),
+        drain::labs(),
         filters::labs(),
         guards::labs(),
         static_file::labs(),

@@ -6,7 +6,7 @@ use crate::config::{ExportPolicy, NextHopMode, PeerKind};
 use crate::filter::{FilterAction, FilterRule, RuleId, Rules, is_calico};
 use crate::reason::Withheld;
 use crate::rib::{Best, Source};
-use crate::wire::{NextHop, PathAttributes};
+use crate::wire::{Community, NextHop, PathAttributes};
 
 /// LOCAL_PREF towards internal routers of routes that have Calico's inside the cluster.
 const ROUTER_LOCAL_PREF: u32 = 100;
@@ -29,6 +29,8 @@ pub(crate) struct Recipient {
     /// It takes IPv4 next hops for this family.
     pub(crate) takes_v4: bool,
     pub(crate) calico_local_pref: bool,
+    /// We are about to go: what leads through us is told as a last resort (RFC 8326).
+    pub(crate) draining: bool,
     /// Its export filter in this family.
     pub(crate) filter: Rules,
 }
@@ -87,6 +89,10 @@ pub(crate) fn export(
     };
     if recipient.internal {
         attributes.local_pref = local_pref.or(attributes.local_pref);
+    }
+    // What is only reflected does not lead through us, and stays where it is when we go.
+    if recipient.draining && reflected.is_none() {
+        last_resort(&mut attributes, recipient);
     }
     Ok(Exported { attributes, next_hop })
 }
@@ -149,6 +155,16 @@ fn external_attributes(mut attributes: PathAttributes, own: bool, recipient: &Re
     attributes.extended_communities.retain(|it| it.is_transitive());
     attributes.ipv6_extended_communities.retain(|it| it.is_transitive());
     attributes
+}
+
+/// RFC 8326 §4: the community for every peer, and the lowest LOCAL_PREF for those that do not know it.
+fn last_resort(attributes: &mut PathAttributes, recipient: &Recipient) {
+    if !attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+        attributes.communities.push(Community::GRACEFUL_SHUTDOWN);
+    }
+    if recipient.internal {
+        attributes.local_pref = Some(0);
+    }
 }
 
 fn internal_attributes(mut attributes: PathAttributes, recipient: &Recipient) -> PathAttributes {

@@ -205,6 +205,22 @@ impl Speaker {
         self.watch_routes = on;
     }
 
+    /// Says that we are about to go, or takes it back: what leads through us carries GRACEFUL_SHUTDOWN, and LOCAL_PREF 0
+    /// towards internal peers, so that traffic finds another way while this one still works (RFC 8326 §4). Sessions stay;
+    /// [`Speaker::shutdown`] ends them once the peers have had time.
+    pub fn drain(&mut self, now: Instant, on: bool) {
+        self.at(now);
+        self.draining = on;
+        let ids: Vec<PeerId> = self.names.values().copied().collect();
+        for id in ids {
+            for family in Family::ALL {
+                if self.get(id).and_then(Peer::session).is_some_and(|it| it.families[family]) {
+                    self.join_groups(id, family, true);
+                }
+            }
+        }
+    }
+
     /// Ends every session. Poll the last actions afterwards.
     pub fn shutdown(&mut self, now: Instant, how: Shutdown) {
         self.at(now);

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Speaker;
 use super::tables::{FamilyTables, Shared};
-use crate::config::SpeakerConfig;
 use crate::group::{Group, GroupKey, Member, Surroundings};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
@@ -27,7 +26,7 @@ impl Speaker {
         let (Some(session), Some(connection)) = (peer.session(), peer.established.as_ref()) else { return };
         let Some(conn) = connection.id else { return };
         let joining = Joining {
-            key: group_key(peer, session, family, &self.config),
+            key: group_key(peer, session, family, self),
             member: Member::new(id, conn, session.enhanced_route_refresh),
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
         };
@@ -85,7 +84,7 @@ impl Joining {
     }
 }
 
-fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &SpeakerConfig) -> GroupKey {
+fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speaker) -> GroupKey {
     let config = &peer.config;
     let takes_v6 = match family {
         Family::Ipv4Unicast => session.send.extended_next_hop_v4,
@@ -93,7 +92,7 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
     };
     let takes_v4 = family == Family::Ipv4Unicast;
     let fits = |address: &IpAddr| if address.is_ipv4() { takes_v4 } else { takes_v6 };
-    let own = peer.local_address().filter(fits).or_else(|| speaker.next_hops[family].filter(fits));
+    let own = peer.local_address().filter(fits).or_else(|| speaker.config.next_hops[family].filter(fits));
     GroupKey {
         recipient: Recipient {
             local_as: session.local_as,
@@ -106,6 +105,7 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
             takes_v6,
             takes_v4,
             calico_local_pref: config.calico_local_pref && session.internal,
+            draining: speaker.draining,
             filter: config.filters.export[family].clone(),
         },
         send: session.send.clone(),

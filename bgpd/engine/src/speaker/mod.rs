@@ -65,6 +65,8 @@ pub struct Speaker {
     events: VecDeque<Event>,
     fib: VecDeque<FibUpdate>,
     watch_routes: bool,
+    /// See [`Speaker::drain`].
+    draining: bool,
     /// Something happened since the last settling.
     unsettled: bool,
     /// Paths through next hops whose resolution changed must be decided again.
@@ -91,6 +93,7 @@ impl Speaker {
             events: VecDeque::new(),
             fib: VecDeque::new(),
             watch_routes: false,
+            draining: false,
             unsettled: true,
             next_hops_changed: false,
         }

@@ -42,6 +42,7 @@ impl Speaker {
             prefixes: u32::try_from(source.prefixes.len()).unwrap_or(u32::MAX),
         });
         SpeakerStatus {
+            draining: self.draining,
             local_as: self.config.local_as,
             router_id: self.config.router_id,
             rib_prefixes: PerFamily::new(v4.best, v6.best),

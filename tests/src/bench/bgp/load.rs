@@ -97,7 +97,8 @@ const fn context() -> EncodeContext {
     }
 }
 
-fn announce(
+/// Writes the UPDATEs that announce prefixes of the same attributes.
+pub(super) fn announce(
     attributes: &PathAttributes,
     next_hop: Ipv4Addr,
     group: Vec<Nlri<Ipv4Prefix>>,

@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::{Bytes, BytesMut};
 use engine::{
-    Ipv4Prefix, PerFamily,
-    wire::{EncodeContext, MAX_LENGTH, NextHop, Nlri, PathAttributes, pack_announcements},
+    Ipv4Prefix,
+    wire::{Nlri, PathAttributes},
 };
 use fabric::{Lab, Process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{LOCAL_AS, Peer, installed, session::Session, speaker::Software, tally::fingerprint};
+use super::{LOCAL_AS, Peer, installed, load::announce, session::Session, speaker::Software, tally::fingerprint};
 use crate::bench::{
     Options,
     report::{Report, Row, Unit, median, percentile, seconds},
@@ -216,18 +216,10 @@ fn receive_until(sessions: &mut [Session], has: impl Fn(usize, &Session) -> bool
     Ok(Instant::now())
 }
 
-const CONTEXT: EncodeContext = EncodeContext {
-    four_octet_as: true,
-    max_length: MAX_LENGTH,
-    add_path: PerFamily::new(false, false),
-    extended_next_hop_v4: false,
-};
-
 fn announcement(client: u32, blocks: &[Ipv4Prefix]) -> Result<Bytes> {
     let attributes = PathAttributes { local_pref: Some(100), ..PathAttributes::default() };
-    let nlri: Vec<_> = blocks.iter().map(|prefix| Nlri { prefix: *prefix, path_id: None }).collect();
+    let nlri = blocks.iter().map(|prefix| Nlri { prefix: *prefix, path_id: None }).collect();
     let mut out = BytesMut::new();
-    let packed = pack_announcements(&CONTEXT, &attributes, &NextHop::V4(address(client)), nlri, &mut out);
-    packed.map_err(|unsent| anyhow!("prefixes that cannot be written: {:?}", unsent.reason))?;
+    announce(&attributes, address(client), nlri, &mut out)?;
     Ok(out.freeze())
 }

@@ -15,6 +15,7 @@ mod liveness;
 mod metrics;
 mod nexthops;
 mod password;
+mod peer_options;
 mod run;
 mod sockets;
 mod source;

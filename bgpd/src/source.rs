@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, mem};
 
 use datastore::{Origin, Refusal, syncer::Update};
-use engine::{
-    AddPath, BfdConfig, ExportPolicy, Family, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs,
-    SpeakerConfig,
-};
-use resources::Bfd;
+use engine::{ExportPolicy, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs, SpeakerConfig};
 
 use crate::{
     cluster::{Cluster, Identity, Topology},
     input::OriginInput,
     password::Passwords,
+    peer_options,
     static_config::{StaticConfig, StaticPeer, StaticPolicy},
 };
 
@@ -253,27 +250,13 @@ fn static_topology(config: &StaticConfig) -> Topology {
     Topology { identity, peers, passwords: signed.collect(), guards: Guards::default(), conditions: Vec::new() }
 }
 
-/// What the speaker is told of a peer's BFD.
-pub(crate) fn bfd(bfd: &Bfd) -> BfdConfig {
-    BfdConfig {
-        min_interval: bfd.min_interval.0,
-        min_receive: bfd.min_receive().0,
-        multiplier: bfd.multiplier,
-        multihop: bfd.multihop.then(|| bfd.min_ttl.unwrap_or(1)),
-    }
-}
-
 fn static_peer(peer: &StaticPeer) -> PeerConfig {
     let mut config = PeerConfig::new(&peer.name, peer.address, RemoteAs::Exactly(peer.as_number), PeerKind::Static);
     config.port = peer.port;
     config.transport.md5 = peer.password.is_some();
     config.local_address = peer.local_address;
-    config.hold_time = peer.hold_time;
-    config.passive = peer.passive;
     config.route_reflector_client = peer.route_reflector_client;
-    config.families = Family::ALL.to_vec();
-    config.add_path = AddPath { receive: peer.add_path.receive, send_max: peer.add_path.send_max };
-    config.bfd = peer.bfd.as_ref().map(bfd);
+    peer_options::apply(&peer.options, &mut config);
     config.import = match peer.import {
         Some(StaticPolicy::Accept) => ImportPolicy::Accept,
         Some(StaticPolicy::Reject) => ImportPolicy::Reject,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use resources::{Bfd, Invalid};
+use resources::{Invalid, PeerOptions};
 use serde::Deserialize;
 
 use crate::password::Password;
@@ -75,45 +75,24 @@ pub(crate) struct StaticPeer {
     /// Our address on the session; default what the routing table says.
     #[serde(default)]
     pub(crate) local_address: Option<IpAddr>,
-    /// Hold time in seconds: 0, or 3 and more. Default 90.
-    #[serde(default = "default_hold_time")]
-    pub(crate) hold_time: u16,
     /// File that holds its password (TCP MD5, RFC 2385), 1 to 80 bytes; one line break at its end does not count.
     #[serde(default)]
     pub(crate) password_file: Option<PathBuf>,
     /// What it holds.
     #[serde(skip)]
     pub(crate) password: Option<Password>,
-    /// We wait for it to dial.
-    #[serde(default)]
-    pub(crate) passive: bool,
     /// It is a client of our reflection.
     #[serde(default)]
     pub(crate) route_reflector_client: bool,
-    /// Several paths to one prefix (RFC 7911). Default neither way.
-    #[serde(default)]
-    pub(crate) add_path: StaticAddPath,
-    /// BFD with it; `{}` for the defaults, absent for none.
-    #[serde(default)]
-    pub(crate) bfd: Option<Bfd>,
+    /// The options that a session in a cluster has as well.
+    #[serde(flatten)]
+    pub(crate) options: PeerOptions,
     /// What is used of its routes.
     #[serde(default)]
     pub(crate) import: Option<StaticPolicy>,
     /// What is sent to it.
     #[serde(default)]
     pub(crate) export: Option<StaticPolicy>,
-}
-
-/// ADD-PATH with a peer, in both families.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct StaticAddPath {
-    /// We take several paths to a prefix from it. Default false.
-    #[serde(default)]
-    pub(crate) receive: bool,
-    /// We send it this many paths to a prefix, the best ones. Default 0: the best one alone, without ADD-PATH.
-    #[serde(default)]
-    pub(crate) send_max: u16,
 }
 
 /// A policy by name.
@@ -155,13 +134,8 @@ impl StaticConfig {
             if peer.as_number == 0 {
                 return refuse(field("asNumber"), "0".to_owned(), "1 to 4294967295");
             }
-            if matches!(peer.hold_time, 1 | 2) {
-                return refuse(field("holdTime"), peer.hold_time.to_string(), "0, or 3 to 65535 seconds");
-            }
             let mut invalid = Vec::new();
-            if let Some(bfd) = &peer.bfd {
-                bfd.validate(&field("bfd"), &mut invalid);
-            }
+            peer.options.validate(&field, &mut invalid);
             if let Some(Invalid { field, value, allowed }) = invalid.into_iter().next() {
                 return Err(InvalidConfig { field, value, allowed });
             }
@@ -201,10 +175,6 @@ const fn default_port() -> u16 {
     179
 }
 
-const fn default_hold_time() -> u16 {
-    90
-}
-
 const fn default_true() -> bool {
     true
 }
@@ -236,9 +206,9 @@ mod tests {
 
     #[test]
     fn bfd_of_a_peer_is_read_and_a_mistake_in_it_is_refused_with_field_value_and_what_is_allowed() {
-        let bfd = read("{minInterval: 100ms, multiplier: 5}").unwrap().peers[0].bfd.unwrap();
+        let bfd = read("{minInterval: 100ms, multiplier: 5}").unwrap().peers[0].options.bfd.unwrap();
         assert_eq!((bfd.min_receive().0.as_millis(), bfd.multiplier), (100, 5));
-        assert_eq!(read("{}").unwrap().peers[0].bfd, Some(Bfd::default()));
+        assert_eq!(read("{}").unwrap().peers[0].options.bfd, Some(resources::Bfd::default()));
         let refused = read("{minInterval: 1ms}").unwrap_err();
         assert_eq!(refused, "peers[0].bfd.minInterval: 0.001s; allowed: from 10ms to 60s");
         assert!(read("{interval: 1s}").unwrap_err().contains("interval"));

@@ -145,6 +145,10 @@ pub enum RemoteAs {
 pub struct PeerConfig {
     /// BGPPeer or node name; unique, and what status and events say.
     pub name: String,
+    /// A text for people.
+    pub description: String,
+    /// The operator keeps it down (Cease 6/2), and this is what the peer's operator is told (RFC 9003).
+    pub shutdown: Option<String>,
     /// Address of the session.
     pub address: IpAddr,
     /// Port to dial. Default 179.
@@ -203,6 +207,8 @@ impl PeerConfig {
     pub fn new(name: impl Into<String>, address: IpAddr, remote_as: RemoteAs, kind: PeerKind) -> Self {
         Self {
             name: name.into(),
+            description: String::new(),
+            shutdown: None,
             address,
             port: 179,
             local_address: None,

@@ -91,6 +91,8 @@ pub struct OriginSourceStatus {
 pub struct PeerStatus {
     /// BGPPeer or node name.
     pub name: Arc<str>,
+    /// A text for people.
+    pub description: String,
     /// Address of the session.
     pub address: IpAddr,
     /// Its AS number, 0 when any is accepted and none was seen.

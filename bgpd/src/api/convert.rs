@@ -76,6 +76,7 @@ fn peer(status: &PeerStatus, clock: Clock) -> Peer {
         messages_received: counts(&status.messages_received),
         messages_sent: counts(&status.messages_sent),
         bfd: super::bfd::of_peer(status.bfd.as_ref()),
+        description: status.description.clone(),
         bfd_downs: status.bfd.map_or(0, |bfd| bfd.downs),
         graceful_restart: match (status.restarting, status.helping) {
             (true, _) => "restarting",

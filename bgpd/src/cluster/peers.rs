@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::Duration,
 };
 
 use engine::{Filters, NextHopMode, PeerConfig, PeerKind, RemoteAs};
@@ -12,7 +11,7 @@ use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node:
 use super::{BGP_PORT, Cluster, filters};
 use crate::{
     password::{Password, Passwords},
-    source,
+    peer_options,
 };
 
 /// The peers found so far. An address has one session, whoever names it first.
@@ -55,6 +54,7 @@ impl Cluster {
         }
         let password = spec.and_then(|s| s.node_mesh_password.as_ref());
         let Ok(password) = self.password(password) else { return };
+        let options = self.default_configuration().map(|c| c.mesh_options()).unwrap_or_default();
         for (name, node) in &self.nodes {
             let bgp = node.bgp();
             if *name == self.node_name || bgp.route_reflector_cluster_id.is_some() {
@@ -64,7 +64,7 @@ impl Cluster {
                 if let Some(time) = spec.and_then(|s| s.node_mesh_max_restart_time) {
                     peer.graceful_restart.restart_time = time.0;
                 }
-                peer.bfd = self.default_configuration().and_then(|c| c.mesh_bfd()).as_ref().map(source::bfd);
+                peer_options::apply(&options, &mut peer);
                 found.add(peer, password.as_ref());
             }
         }
@@ -78,11 +78,12 @@ impl Cluster {
         }
         let Ok(filters) = filters::compile(&peer.spec.filters, &self.filters) else { return };
         let Ok(password) = self.password(peer.spec.password.as_ref()) else { return };
+        let options = peer.options();
         if let Some(address) = peer.spec.peer_ip {
             if here {
                 let mut config = self.address_peer(own, name, &peer.spec, address.address, address.port);
                 config.filters = filters;
-                config.bfd = peer.bfd().as_ref().map(source::bfd);
+                peer_options::apply(&options, &mut config);
                 found.add(config, password.as_ref());
             }
             return;
@@ -96,7 +97,7 @@ impl Cluster {
             if wanted && let Some(mut config) = self.node_peer(own, other, &node.bgp()) {
                 adjust(&mut config, &peer.spec);
                 config.filters = Filters::clone(&filters);
-                config.bfd = peer.bfd().as_ref().map(source::bfd);
+                peer_options::apply(&options, &mut config);
                 found.add(config, password.as_ref());
             }
         }
@@ -170,7 +171,7 @@ fn adjust(peer: &mut PeerConfig, spec: &BgpPeerSpec) {
     if let Some(time) = spec.max_restart_time {
         peer.graceful_restart.restart_time = time.0;
     }
-    peer.keepalive_time = spec.keepalive_time.map(|time| seconds(time.0));
+    peer.keepalive_time = spec.keepalive_time.map(|time| peer_options::seconds(time.0).max(1));
     peer.allow_own_as = spec.num_allowed_local_as_numbers.map_or(0, |n| u8::try_from(n).unwrap_or(u8::MAX));
     peer.transport.ttl_security = spec.ttl_security;
     peer.next_hop = match spec.next_hop_mode {
@@ -179,10 +180,6 @@ fn adjust(peer: &mut PeerConfig, spec: &BgpPeerSpec) {
         None if spec.keep_original_next_hop => NextHopMode::Keep,
         Some(resources::NextHopMode::Auto) | None => NextHopMode::Auto,
     };
-}
-
-fn seconds(time: Duration) -> u16 {
-    u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1)
 }
 
 fn has_address(node: &NodeBgp, address: IpAddr) -> bool {

@@ -1,6 +1,6 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-use engine::{AnyCommunity, Family, FilterAction, Operation, PeerKind};
+use engine::{AnyCommunity, Family, FilterAction, LimitAction, Operation, PeerKind};
 use resources::{Kind, Resource};
 
 use super::*;
@@ -256,14 +256,16 @@ fn own_blocks_and_what_is_lent_of_them_reach_the_guards() {
 }
 
 #[test]
-fn the_bfd_annotation_of_a_bgp_peer_reaches_its_sessions_and_no_others() {
-    let annotated = |name: &str, spec: &str, bfd: &str| {
-        let metadata = format!(r#""metadata": {{"name": "{name}", "annotations": {{"tortie.io/bfd": {bfd:?}}}}}"#);
+fn the_options_of_a_bgp_peer_reach_its_sessions_and_no_others() {
+    let annotated = |name: &str, spec: &str, options: &str| {
+        let metadata = format!(r#""metadata": {{"name": "{name}", "annotations": {{"tortie.io/peer": {options:?}}}}}"#);
         resource(Kind::BgpPeer, &format!(r#"{{{metadata}, "spec": {{{spec}}}}}"#))
     };
     let mut cluster = cluster("a");
-    cluster.apply(annotated("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001"#, "{}"));
-    let far = r#"{"minInterval": "100ms", "minReceive": "50ms", "multiplier": 5, "multihop": true}"#;
+    let tor = r#"{"bfd": {}, "holdTime": 9, "families": ["ipv4"], "shutdown": {"message": "rack 7"},
+        "maxPrefixes": {"limit": 7, "action": "restart", "restartAfter": 60}}"#;
+    cluster.apply(annotated("tor", r#""peerIP": "192.0.2.1", "asNumber": 65001"#, tor));
+    let far = r#"{"bfd": {"minInterval": "100ms", "minReceive": "50ms", "multiplier": 5, "multihop": true}}"#;
     cluster.apply(annotated("b-only", r#""peerIP": "192.0.2.12", "asNumber": 64512"#, far));
     let peers = cluster.topology().unwrap().peers;
     let bfd = |name: &str| peers[name].bfd;
@@ -273,8 +275,16 @@ fn the_bfd_annotation_of_a_bgp_peer_reaches_its_sessions_and_no_others() {
     let b = bfd("b").unwrap();
     assert_eq!((b.min_interval.as_millis(), b.min_receive.as_millis(), b.multiplier), (100, 50, 5));
     assert_eq!((b.multihop, bfd("c")), (Some(1), None));
+    let (tor, c) = (&peers["tor"], &peers["c"]);
+    assert_eq!(
+        (tor.hold_time, &tor.families[..], tor.shutdown.as_deref()),
+        (9, &[Family::Ipv4Unicast][..], Some("rack 7"))
+    );
+    assert_eq!((tor.limit.max, tor.limit.action), (7, LimitAction::Restart(Duration::from_secs(60))));
+    assert_eq!((c.hold_time, c.families.len(), c.shutdown.as_deref(), c.limit.max), (90, 2, None, 4096));
 
-    let mesh = r#"{"metadata": {"name": "default", "annotations": {"tortie.io/bfd": "{\"multiplier\": 7}"}}}"#;
+    let mesh =
+        r#"{"metadata": {"name": "default", "annotations": {"tortie.io/peer": "{\"bfd\": {\"multiplier\": 7}}"}}}"#;
     cluster.apply(resource(Kind::BgpConfiguration, mesh));
     let peers = cluster.topology().unwrap().peers;
     let multiplier = |name: &str| peers[name].bfd.unwrap().multiplier;

@@ -207,6 +207,7 @@ fn peer_text(peer: &Peer) -> String {
             let _ = writeln!(text, "{name:<12}{value}");
         }
     };
+    line("description", peer.description.clone());
     line("local", format!("{} AS {}", dash(&peer.local_address), peer.local_as));
     line("router id", dash(&peer.router_id));
     line("timers", format!("hold {} s, keepalive {} s", peer.hold_time, peer.keepalive_time));

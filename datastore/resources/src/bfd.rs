@@ -1,18 +1,8 @@
-//! BFD with a peer (RFC 5880): an annotation, since Calico's API has no field for it.
+//! BFD with a peer (RFC 5880).
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BgpConfiguration, BgpPeer, Duration, Invalid, ObjectMeta};
-
-/// The annotation that turns BFD on: a [`Bfd`] as JSON, `{}` for the defaults. On a BGPPeer it is for the sessions of that
-/// object, on the BGPConfiguration `default` for the node-to-node mesh.
-///
-/// An annotation and no kind of its own: it comes and goes with the object it belongs to, nobody has to keep two objects
-/// in step, no CRD has to be installed, and Calico, which reads the same object, leaves it alone.
-pub const BFD_ANNOTATION: &str = "tortie.io/bfd";
-
-const ALLOWED: &str = "JSON such as {\"minInterval\": \"300ms\", \"minReceive\": \"300ms\", \"multiplier\": 3, \
-                       \"multihop\": true, \"minTTL\": 250}";
+use crate::{Duration, Invalid};
 
 /// How a peer is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,49 +60,6 @@ impl Bfd {
     }
 }
 
-impl BgpPeer {
-    /// How the peer is watched by BFD, if it is.
-    pub fn bfd(&self) -> Option<Bfd> {
-        read(&self.metadata)?.ok()
-    }
-}
-
-impl BgpConfiguration {
-    /// How the nodes of the mesh watch each other by BFD, if they do.
-    pub fn mesh_bfd(&self) -> Option<Bfd> {
-        read(&self.metadata)?.ok()
-    }
-
-    pub(crate) fn validate_annotations(&self, out: &mut Vec<Invalid>) {
-        match self.metadata.annotations.get(BFD_ANNOTATION) {
-            Some(text) if self.metadata.name != "default" => {
-                let allowed = "absent but on the BGPConfiguration default: both ends of the mesh must agree";
-                out.push(Invalid::new(field(), text, allowed));
-            }
-            _ => validate(&self.metadata, out),
-        }
-    }
-}
-
-fn field() -> String {
-    format!("metadata.annotations[{BFD_ANNOTATION}]")
-}
-
-pub(crate) fn validate(metadata: &ObjectMeta, out: &mut Vec<Invalid>) {
-    match read(metadata) {
-        None => {}
-        Some(Ok(bfd)) => bfd.validate(&field(), out),
-        Some(Err(error)) => {
-            let text = metadata.annotations.get(BFD_ANNOTATION).map(String::as_str).unwrap_or_default();
-            out.push(Invalid::new(field(), text, format!("{ALLOWED} ({error})")));
-        }
-    }
-}
-
-fn read(metadata: &ObjectMeta) -> Option<Result<Bfd, serde_json::Error>> {
-    metadata.annotations.get(BFD_ANNOTATION).map(|text| serde_json::from_str(text))
-}
-
 const fn default_interval() -> Duration {
     Duration(std::time::Duration::from_millis(300))
 }
@@ -125,44 +72,26 @@ const fn default_multiplier() -> u8 {
 mod tests {
     use super::*;
 
-    fn peer(annotation: &str) -> BgpPeer {
-        let mut metadata = ObjectMeta::named("tor");
-        metadata.annotations.insert(BFD_ANNOTATION.to_owned(), annotation.to_owned());
-        BgpPeer { metadata, spec: crate::BgpPeerSpec::default() }
+    fn read(text: &str) -> Bfd {
+        serde_json::from_str(text).unwrap()
     }
 
-    fn refusals(annotation: &str) -> Vec<String> {
+    fn refusals(text: &str) -> Vec<String> {
         let mut out = Vec::new();
-        validate(&peer(annotation).metadata, &mut out);
+        read(text).validate("bfd", &mut out);
         out.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn an_empty_object_turns_it_on_with_the_defaults_and_no_annotation_leaves_it_off() {
-        assert_eq!(peer("{}").bfd(), Some(Bfd::default()));
+    fn an_empty_object_is_the_defaults() {
+        assert_eq!(read("{}"), Bfd::default());
         assert_eq!(Bfd::default().min_receive(), default_interval());
-        let without = BgpPeer { metadata: ObjectMeta::named("tor"), spec: crate::BgpPeerSpec::default() };
-        assert_eq!(without.bfd(), None);
-    }
-
-    #[test]
-    fn the_mesh_has_it_from_the_default_configuration_and_from_no_other() {
-        for (name, refused) in [("default", 0), ("node.a", 1)] {
-            let configuration = BgpConfiguration {
-                metadata: ObjectMeta { name: name.to_owned(), ..peer("{}").metadata },
-                spec: Default::default(),
-            };
-            let mut out = Vec::new();
-            configuration.validate_annotations(&mut out);
-            assert_eq!(out.len(), refused, "{name}: {out:?}");
-            assert_eq!(configuration.mesh_bfd(), Some(Bfd::default()));
-        }
     }
 
     #[test]
     fn every_field_is_read() {
         let all = r#"{"minInterval": "100ms", "minReceive": "50ms", "multiplier": 5, "multihop": true, "minTTL": 250}"#;
-        let bfd = peer(all).bfd().unwrap();
+        let bfd = read(all);
         assert_eq!((bfd.min_interval.to_string(), bfd.min_receive().to_string()), ("0.1s".into(), "0.05s".into()));
         assert_eq!((bfd.multiplier, bfd.multihop, bfd.min_ttl), (5, true, Some(250)));
         assert_eq!(refusals(all), Vec::<String>::new());
@@ -170,19 +99,18 @@ mod tests {
 
     #[test]
     fn a_mistake_is_refused_with_field_value_and_what_is_allowed() {
-        for (annotation, field, part) in [
-            ("on", "metadata.annotations[tortie.io/bfd]", "JSON such as"),
-            (r#"{"interval": "1s"}"#, "metadata.annotations[tortie.io/bfd]", "unknown field `interval`"),
-            (r#"{"minInterval": "1ms"}"#, "metadata.annotations[tortie.io/bfd].minInterval", "from 10ms to 60s"),
-            (r#"{"minReceive": "61s"}"#, "metadata.annotations[tortie.io/bfd].minReceive", "from 10ms to 60s"),
-            (r#"{"multiplier": 0}"#, "metadata.annotations[tortie.io/bfd].multiplier", "from 1 to 255"),
-            (r#"{"minTTL": 250}"#, "metadata.annotations[tortie.io/bfd].minTTL", "absent without multihop"),
-            (r#"{"multihop": true, "minTTL": 0}"#, "metadata.annotations[tortie.io/bfd].minTTL", "from 1 to 255"),
+        assert!(serde_json::from_str::<Bfd>(r#"{"interval": "1s"}"#).is_err());
+        for (text, field, part) in [
+            (r#"{"minInterval": "1ms"}"#, "bfd.minInterval", "from 10ms to 60s"),
+            (r#"{"minReceive": "61s"}"#, "bfd.minReceive", "from 10ms to 60s"),
+            (r#"{"multiplier": 0}"#, "bfd.multiplier", "from 1 to 255"),
+            (r#"{"minTTL": 250}"#, "bfd.minTTL", "absent without multihop"),
+            (r#"{"multihop": true, "minTTL": 0}"#, "bfd.minTTL", "from 1 to 255"),
         ] {
-            let refused = refusals(annotation);
+            let refused = refusals(text);
             assert!(
                 refused.len() == 1 && refused[0].starts_with(&format!("{field}: ")) && refused[0].contains(part),
-                "{annotation}: {refused:?}"
+                "{text}: {refused:?}"
             );
         }
     }

@@ -27,6 +27,7 @@ mod network;
 mod network_policy;
 pub mod node;
 mod null;
+mod peer_options;
 mod pod;
 mod ports;
 mod resource;
@@ -35,7 +36,7 @@ pub mod selector;
 mod timestamp;
 
 pub use as_number::AsNumber;
-pub use bfd::{BFD_ANNOTATION, Bfd};
+pub use bfd::Bfd;
 pub use bgp_configuration::{
     BgpConfiguration, BgpConfigurationSpec, BgpPassword, BindMode, CidrBlock, NamedCommunity, PrefixAdvertisement,
     SecretKeyRef, Switch,
@@ -67,6 +68,9 @@ pub use network_policy::{
     PolicyType,
 };
 pub use node::{Node, NodeSpec, NodeStatus};
+pub use peer_options::{
+    AddPath, AddressFamily, GracefulRestart, LimitAction, MaxPrefixes, PEER_ANNOTATION, PeerOptions, Shutdown,
+};
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use ports::{PortOrName, PortRange, Protocol};
 pub use resource::{Object, Resource};

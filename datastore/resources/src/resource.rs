@@ -136,7 +136,7 @@ impl Resource {
             }
             Self::BgpPeer(object) => {
                 object.spec.validate(&mut out);
-                crate::bfd::validate(&object.metadata, &mut out);
+                object.validate_annotations(&mut out);
             }
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),

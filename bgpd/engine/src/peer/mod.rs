@@ -105,11 +105,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(id: PeerId, config: PeerConfig, now: Instant) -> Self {
+        let standing = match config.shutdown {
+            Some(_) => Standing::Stopped(Diagnosis::AdminDown, None),
+            None => Standing::Running,
+        };
         Self {
             id,
             name: config.name.as_str().into(),
             config,
-            standing: Standing::Running,
+            standing,
             dialer: Connection::default(),
             inbound: None,
             established: None,

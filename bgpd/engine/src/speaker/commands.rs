@@ -44,7 +44,11 @@ impl Speaker {
         if peer.config == config {
             return;
         }
-        let resets = needs_reset(&peer.config, &config);
+        let (was_down, resets) = (peer.config.shutdown.is_some(), needs_reset(&peer.config, &config));
+        if let Some(reason) = config.shutdown.as_ref().filter(|_| !was_down) {
+            self.stand_down(id);
+            self.stop_peer(id, &Notification::administrative_shutdown(reason), true);
+        }
         if resets {
             self.stop_peer(id, &Notification::other_configuration_change(), false);
         }
@@ -59,6 +63,7 @@ impl Speaker {
         let (client, kind) = (config.route_reflector_client, config.kind);
         let calico = config.calico_local_pref;
         let bfd = (former.bfd != config.bfd).then_some(config.bfd);
+        let resumes = was_down && config.shutdown.is_none();
         if let Some(source) = self.tables.shared.sources.get_mut(id) {
             source.kind = kind;
             source.client = client && source.internal;
@@ -68,7 +73,7 @@ impl Speaker {
             self.tables.shared.addresses.retain(|_, it| *it != id);
             self.index_address(id);
         }
-        if resets {
+        if resets || resumes {
             self.restart_peer(id);
         } else {
             for family in Family::ALL {
@@ -99,8 +104,20 @@ impl Speaker {
         }
     }
 
+    /// No session is started any more.
+    fn stand_down(&mut self, id: PeerId) {
+        // Before the connection goes: its end must not look like a failure of the path.
+        self.stop_bfd(id);
+        if let Some(peer) = self.peers.get_mut(id.index()) {
+            peer.standing = Standing::Stopped(Diagnosis::AdminDown, None);
+            peer.pause = None;
+        }
+    }
+
     fn restart_peer(&mut self, id: PeerId) {
-        if let Some((peer, mut drive)) = self.split(id) {
+        if let Some((peer, mut drive)) = self.split(id)
+            && peer.config.shutdown.is_none()
+        {
             peer.standing = Standing::Running;
             peer.pause = None;
             peer.damping.clear();
@@ -226,12 +243,7 @@ impl Speaker {
         self.at(now);
         let ids: Vec<PeerId> = self.names.values().copied().collect();
         for id in ids {
-            // Before the connection goes: its end must not look like a failure of the path.
-            self.stop_bfd(id);
-            if let Some(peer) = self.peers.get_mut(id.index()) {
-                peer.standing = Standing::Stopped(Diagnosis::AdminDown, None);
-                peer.pause = None;
-            }
+            self.stand_down(id);
             match &how {
                 Shutdown::Administrative { reason } => {
                     self.stop_peer(id, &Notification::administrative_shutdown(reason), true);

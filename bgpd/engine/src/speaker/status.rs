@@ -98,6 +98,7 @@ impl Speaker {
         let refusals = Refusal::WORDS.into_iter().zip(peer.refusals).filter(|(_, count)| *count > 0);
         PeerStatus {
             name: peer.name.clone(),
+            description: peer.config.description.clone(),
             address: peer.config.address,
             remote_as: remote_as.unwrap_or(0),
             kind: peer.config.kind,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::wire::{Capabilities, GracefulRestart, Notification, OpenMessage, encode_open, keepalive};
-use engine::{Diagnosis, DownReason, Event, Family, Instant, SessionState, Shutdown, Speaker};
+use engine::{Diagnosis, DownReason, Event, Family, Instant, PeerConfig, SessionState, Shutdown, Speaker};
 
 use super::net::Net;
 use super::{address, full_mesh, open_peer, speaker};
@@ -105,6 +105,35 @@ fn a_connection_from_a_stranger_is_refused_without_a_word() {
     net.run_secs(10);
     assert!(net.nodes[a].events.iter().any(|it| matches!(it, Event::ConnectionRefused { .. })));
     assert!(net.nodes[a].sent.is_empty());
+}
+
+#[test]
+fn a_peer_that_the_operator_shut_down_stays_down_until_he_takes_it_back() {
+    let mut net = Net::new(1);
+    let nodes = full_mesh(&mut net, &[65001, 65002]);
+    net.originate(nodes[1], "203.0.113.0/24");
+    net.establish(&[(nodes[0], "n2"), (nodes[1], "n1")], 10);
+    net.run_secs(5);
+    let open = open_peer("n2", &address(2), 65002);
+    net.set_peer(nodes[0], PeerConfig { shutdown: Some("rack 7".to_owned()), ..open.clone() });
+    net.run_secs(5);
+    let reasons = downs(&net, nodes[1]);
+    let [DownReason::NotificationReceived(notification)] = reasons[..] else { panic!("{reasons:?}") };
+    assert_eq!(notification.communication().as_deref(), Some("rack 7"));
+    assert_eq!(net.speaker(nodes[0]).status().rib_prefixes.v4, 0, "no route is kept of it");
+
+    // Neither a command nor another change of it, nor the peer's dials bring it up.
+    let now = net.instant();
+    net.speaker(nodes[0]).reset_peer(now, "n2", "");
+    net.set_peer(nodes[0], PeerConfig { shutdown: Some(String::new()), hold_time: 30, ..open.clone() });
+    net.run_secs(600);
+    assert_eq!(net.state(nodes[0], "n2"), SessionState::Idle);
+    assert_eq!(net.speaker(nodes[0]).peer("n2").unwrap().diagnosis, Some(Diagnosis::AdminDown));
+
+    net.set_peer(nodes[0], open);
+    net.run_secs(120);
+    assert_eq!(net.state(nodes[0], "n2"), SessionState::Established);
+    assert_eq!(net.speaker(nodes[0]).status().rib_prefixes.v4, 1);
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! What the options of a session mean for the speaker.
+
+use std::time::Duration;
+
+use engine::{AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, PeerConfig, PrefixLimit};
+use resources::{AddressFamily, Bfd, GracefulRestart, MaxPrefixes, PeerOptions};
+
+/// Makes a peer what its options say; what they leave out stays.
+pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
+    peer.description = options.description.clone().unwrap_or_default();
+    peer.shutdown = options.shutdown.as_ref().map(|it| it.message.clone());
+    if let Some(time) = options.hold_time {
+        peer.hold_time = seconds(time.0);
+    }
+    if let Some(time) = options.keepalive_time {
+        peer.keepalive_time = Some(seconds(time.0));
+    }
+    if let Some(time) = options.connect_retry_time {
+        peer.connect_retry = time.0;
+    }
+    peer.passive |= options.passive;
+    if let Some(families) = &options.families {
+        peer.families = Family::ALL.into_iter().filter(|it| families.contains(&resource_family(*it))).collect();
+    }
+    if let Some(limit) = &options.max_prefixes {
+        peer.limit = prefix_limit(limit);
+    }
+    if let Some(restart) = &options.graceful_restart {
+        graceful_restart(restart, &mut peer.graceful_restart);
+    }
+    if let Some(add_path) = options.add_path {
+        peer.add_path = AddPath { receive: add_path.receive, send_max: add_path.send_max };
+    }
+    peer.bfd = options.bfd.as_ref().map(bfd);
+}
+
+/// Whole seconds, as they stand in messages.
+pub(crate) fn seconds(time: Duration) -> u16 {
+    u16::try_from(time.as_secs()).unwrap_or(u16::MAX)
+}
+
+const fn resource_family(family: Family) -> AddressFamily {
+    match family {
+        Family::Ipv4Unicast => AddressFamily::Ipv4,
+        Family::Ipv6Unicast => AddressFamily::Ipv6,
+    }
+}
+
+fn prefix_limit(limit: &MaxPrefixes) -> PrefixLimit {
+    let action = match limit.action {
+        resources::LimitAction::Warn => LimitAction::Warn,
+        resources::LimitAction::Block => LimitAction::Block,
+        resources::LimitAction::Down => LimitAction::Down,
+        resources::LimitAction::Restart => LimitAction::Restart(limit.restart_after.unwrap_or_default().0),
+    };
+    PrefixLimit { max: limit.limit, warn_percent: limit.warn_percent, action }
+}
+
+fn graceful_restart(options: &GracefulRestart, config: &mut GracefulRestartConfig) {
+    config.enabled = options.enabled.unwrap_or(config.enabled);
+    config.restart_time = options.restart_time.map_or(config.restart_time, |time| time.0);
+    config.stale_time = options.stale_time.map_or(config.stale_time, |time| time.0);
+}
+
+fn bfd(bfd: &Bfd) -> BfdConfig {
+    BfdConfig {
+        min_interval: bfd.min_interval.0,
+        min_receive: bfd.min_receive().0,
+        multiplier: bfd.multiplier,
+        multihop: bfd.multihop.then(|| bfd.min_ttl.unwrap_or(1)),
+    }
+}

@@ -17,7 +17,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     remote: IpAddr,
     /// The same socket, for a change of its options.
     socket: Option<OwnedFd>,
+    /// Resolves when FIN has left behind all that was queued, or nothing can leave any more.
+    written: oneshot::Receiver<()>,
 }
 
 impl Connection {
@@ -49,8 +51,14 @@ impl Connection {
         let (outgoing, queue) = mpsc::unbounded_channel();
         let (reader, writer) = stream.into_split();
         let reading = tokio::spawn(read(conn, reader, inputs.clone()));
-        tokio::spawn(write(conn, writer, queue, inputs, reading));
-        Self { outgoing, remote, socket }
+        let (done, written) = oneshot::channel();
+        tokio::spawn(write(conn, writer, queue, inputs, (reading, done)));
+        Self { outgoing, remote, socket, written }
+    }
+
+    /// Closes the connection in order, as dropping it does, and tells when FIN has left.
+    pub(crate) fn close(self) -> oneshot::Receiver<()> {
+        self.written
     }
 
     /// Signs with another password from now on, if the connection is with this peer. TCP sends again what either side
@@ -93,7 +101,7 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::UnboundedReceiver<Bytes>,
     inputs: mpsc::Sender<Input>,
-    mut reading: JoinHandle<()>,
+    (mut reading, done): (JoinHandle<()>, oneshot::Sender<()>),
 ) {
     let mut pieces = Vec::new();
     while queue.recv_many(&mut pieces, PIECES).await > 0 {
@@ -104,6 +112,7 @@ async fn write(
         }
     }
     let _ = writer.shutdown().await;
+    drop(done);
     let _ = timeout(LINGER, &mut reading).await;
     reading.abort();
 }

@@ -17,10 +17,11 @@ use crate::{
     clock::Clock,
     connection::Connection,
     events,
+    farewell::Farewells,
     fib::FibHandle,
     input::{Input, OriginInput},
     listener::Supervisor,
-    liveness::{Liveness, Report},
+    liveness::Report,
     nexthops::NextHopsHandle,
     password::{Password, Passwords},
     sockets,
@@ -45,7 +46,7 @@ pub(crate) struct Driver {
     /// `None` if learned routes are not installed.
     pub(crate) fib: Option<FibHandle>,
     pub(crate) next_hops: NextHopsHandle,
-    pub(crate) liveness: Liveness,
+    pub(crate) farewells: Farewells,
     pub(crate) events: broadcast::Sender<EventMessage>,
     pub(crate) speaker: Option<Speaker>,
     /// As the speaker was told.
@@ -268,10 +269,12 @@ impl Driver {
                 if let Some(task) = self.dialing.remove(&conn) {
                     task.abort();
                 }
-                drop(self.connections.remove(&conn));
+                if let Some(connection) = self.connections.remove(&conn) {
+                    self.farewells.closing(connection.close());
+                }
             }
-            Action::StartBfd(request) => self.liveness.run(request),
-            Action::StopBfd { peer } => self.liveness.stop(peer),
+            Action::StartBfd(request) => self.farewells.start_bfd(request),
+            Action::StopBfd { peer } => self.farewells.stop_bfd(peer),
         }
     }
 

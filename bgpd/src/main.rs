@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod driver;
 mod events;
+mod farewell;
 mod fib;
 mod input;
 mod listener;

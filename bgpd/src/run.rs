@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     cluster,
     driver::Driver,
+    farewell::Farewells,
     fib::{FibHandle, Foreign},
     input::Input,
     listener,
@@ -38,7 +39,7 @@ use crate::{
 const INPUTS: usize = 4096;
 const UPDATES: usize = 1024;
 const EVENTS: usize = 1024;
-/// The last words of sessions get this long to leave.
+/// The last words of sessions, those of BFD behind those of BGP, get this long to leave.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// In the state directory, holds the boot in which a bgpd last ran.
 const RESTART_MARK: &str = "bgpd.restart";
@@ -95,8 +96,9 @@ pub(crate) async fn router(file: PathBuf, config: StaticConfig, drain_time: Opti
         install_routes: config.install_routes,
         drain_time: drain_time.or(config.drain_time.map(|seconds| Duration::from_secs(seconds.into()))),
     };
+    let named = config.named_files();
     let source = Source::from_file(config, start(&setup.state_directory)?);
-    run(setup, source, move |inputs| drop(tokio::spawn(static_file::follow(file, inputs)))).await
+    run(setup, source, move |inputs| drop(tokio::spawn(static_file::follow(file, named, inputs)))).await
 }
 
 async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>)) -> anyhow::Result<()> {
@@ -128,7 +130,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         inputs,
         fib,
         next_hops,
-        liveness,
+        farewells: Farewells::new(liveness),
         events,
         speaker: None,
         guards: None,

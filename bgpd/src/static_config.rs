@@ -152,6 +152,11 @@ impl StaticConfig {
 }
 
 impl StaticConfig {
+    /// The files that it names.
+    pub(crate) fn named_files(&self) -> Vec<PathBuf> {
+        self.peers.iter().filter_map(|peer| peer.password_file.clone()).collect()
+    }
+
     /// What of a changed file takes effect at the next start only, a sentence each.
     pub(crate) fn needs_restart(&self, in_force: &Self) -> Vec<String> {
         let fields = [

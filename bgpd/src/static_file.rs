@@ -1,6 +1,7 @@
-//! A router's file, read at the start and whenever it changes.
+//! A router's file and those it names, read at the start and whenever one of them changes.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -13,11 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::{input::Input, password::Password, static_config::StaticConfig};
 
-/// How often it is looked at. Editors replace files or write them in pieces, mounts replace folders: the name is all
+/// How often they are looked at. Editors replace files or write them in pieces, mounts replace folders: the name is all
 /// that stays.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What tells whether it changed: device, inode, size, time of the last change.
+/// What tells whether a file changed: device, inode, size, time of the last change.
 type Signature = (u64, u64, u64, i64, i64);
 
 /// Reads and checks it.
@@ -27,6 +28,11 @@ type Signature = (u64, u64, u64, i64, i64);
 pub(crate) fn read(path: &Path) -> anyhow::Result<StaticConfig> {
     let mut config: StaticConfig = config::read(path)?;
     config.validate().with_context(|| path.display().to_string())?;
+    read_passwords(&mut config)?;
+    Ok(config)
+}
+
+fn read_passwords(config: &mut StaticConfig) -> anyhow::Result<()> {
     for peer in &mut config.peers {
         if let Some(file) = &peer.password_file {
             let place = || format!("password of peer {}: {}", peer.name, file.display());
@@ -36,25 +42,45 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<StaticConfig> {
             peer.password = Some(Password::new(text).with_context(|| format!("{}: not 1 to 80 bytes", place()))?);
         }
     }
-    Ok(config)
+    Ok(())
 }
 
-/// Tells of every change until nobody listens. A file that is gone for a while has not changed.
-pub(crate) async fn follow(path: PathBuf, inputs: mpsc::Sender<Input>) {
-    let mut known = signature(&path).ok();
-    let mut pending = None;
+/// Tells of every change until nobody listens. `named` are the files that the file names now.
+pub(crate) async fn follow(path: PathBuf, named: Vec<PathBuf>, inputs: mpsc::Sender<Input>) {
+    let mut known = Look::default().again(&path, &named);
+    let mut pending = known.clone();
+    let mut named = named;
     loop {
         tokio::time::sleep(LOOK).await;
-        let Ok(found) = signature(&path) else { continue };
-        // Taken in when it stays the same for one look: it may be half written.
-        if Some(found) == known || pending.replace(found) != Some(found) {
+        let found = known.again(&path, &named);
+        // Taken in when they stay the same for one look: they may be half written.
+        let settled = std::mem::replace(&mut pending, found.clone()) == found;
+        if found == known || !settled {
             continue;
         }
-        known = Some(found);
-        let outcome = read(&path).map_err(|error| format!("{error:#}"));
+        let read = config::read::<StaticConfig>(&path);
+        if let Ok(config) = &read {
+            // Those of a file that is refused, too: what is wrong with it may be in one of them.
+            named = config.named_files();
+        }
+        known = found.again(&path, &named);
+        let outcome = self::read(&path).map_err(|error| format!("{error:#}"));
         if inputs.send(Input::StaticFile(outcome.map(Box::new))).await.is_err() {
             return;
         }
+    }
+}
+
+/// Files as they were when last looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Look(BTreeMap<PathBuf, Signature>);
+
+impl Look {
+    /// Looks again. A file that is gone for a while has not changed.
+    fn again(&self, path: &PathBuf, named: &[PathBuf]) -> Self {
+        let files = std::iter::once(path).chain(named);
+        let seen = files.filter_map(|file| Some((file.clone(), signature(file).ok().or(self.0.get(file).copied())?)));
+        Self(seen.collect())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fabric::{
-    Lab, Node, Process, binary,
+    Capture, Lab, Node, Process, binary,
     router::{Bfd, Config, Kind, Peer, Router},
     wait_until,
 };
@@ -45,11 +45,21 @@ pub(super) fn labs() -> Vec<Test> {
             cut(lab, Kind::Frr, Bfd { multihop: true, ..FAST })
         }),
         test("bfd_at_100_ms_holds_on_a_busy_machine", &with(Kind::Frr), busy),
-        test("bird_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Bird), |lab| dies(lab, Kind::Bird)),
-        test("frr_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Frr), |lab| dies(lab, Kind::Frr)),
+        test("bird_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Bird), |lab| {
+            returns(lab, Kind::Bird, Router::kill)
+        }),
+        test("frr_keeps_routes_of_a_tortie_that_dies_and_returns", &with(Kind::Frr), |lab| {
+            returns(lab, Kind::Frr, Router::kill)
+        }),
         test("a_tortie_that_is_back_before_bfd_misses_it_loses_nothing", &[tortie], back_at_once),
         test("a_bird_that_dies_keeps_its_routes_whatever_bfd_says", &with(Kind::Bird), bird_dies),
-        test("frr_hears_that_a_planned_stop_is_administrative", &with(Kind::Frr), planned_stop),
+        test("frr_hears_that_a_planned_stop_is_administrative_after_bgp_has_ended", &with(Kind::Frr), planned_stop),
+        test("frr_keeps_routes_of_a_tortie_that_is_stopped_and_returns", &with(Kind::Frr), |lab| {
+            returns(lab, Kind::Frr, stop)
+        }),
+        test("bird_keeps_routes_of_a_tortie_that_is_stopped_and_returns", &with(Kind::Bird), |lab| {
+            returns(lab, Kind::Bird, stop)
+        }),
     ]
 }
 
@@ -224,9 +234,9 @@ fn busy(lab: &Lab) -> Result<()> {
 }
 
 /// The other router's routes to us, looked at all the time until tortie is back.
-fn dies(lab: &Lab, kind: Kind) -> Result<()> {
+fn returns(lab: &Lab, kind: Kind, end: fn(&mut Router) -> Result<()>) -> Result<()> {
     let mut two = start(lab, kind, Bfd { graceful: true, ..FAST })?;
-    two.tortie.kill()?;
+    end(&mut two.tortie)?;
     let has_route = |router: &Router| Ok::<bool, anyhow::Error>(router.routes()?.contains_key(OURS));
     wait_until("the other side misses us", SOON, || {
         ensure!(has_route(&two.other)?, "{kind} gave our route up");
@@ -274,17 +284,28 @@ fn bird_dies(lab: &Lab) -> Result<()> {
 }
 
 fn planned_stop(lab: &Lab) -> Result<()> {
-    let two = start(lab, Kind::Frr, FAST)?;
-    let process = &mut { two.tortie };
-    for process in process.processes() {
-        process.signal(nix::sys::signal::Signal::SIGTERM)?;
-    }
+    let mut two = start(lab, Kind::Frr, FAST)?;
+    let capture = Capture::start(two.tortie.node(), "eth0")?;
+    stop(&mut two.tortie)?;
     let mut last = None;
     wait_until("FRR hears that it is administrative", SOON, || {
         last = frr_session(&two.other)?;
         let said = last.as_ref().map(|session| text(session, "remote-diagnostic").to_owned());
         Ok(said.is_some_and(|said| said.contains("administratively down")))
     })
-    .map(drop)
-    .with_context(|| format!("{last:?}"))
+    .with_context(|| format!("{last:?}"))?;
+    let first = |filter: &str| -> Result<f64> {
+        let lines = capture.lines(&format!("src host 192.0.2.1 and {filter}"))?;
+        let at = lines.first().and_then(|line| line.split_whitespace().next()?.parse().ok());
+        at.with_context(|| format!("no packet: {filter}"))
+    };
+    let (fin, admin_down) =
+        (first("tcp port 179 and tcp[13] & 1 != 0")?, first("udp port 3784 and udp[9] & 0xc0 = 0")?);
+    ensure!(fin < admin_down, "FIN at {fin}, AdminDown at {admin_down}");
+    Ok(())
+}
+
+/// As a supervisor does it.
+fn stop(router: &mut Router) -> Result<()> {
+    router.processes().iter_mut().try_for_each(|process| process.signal(nix::sys::signal::Signal::SIGTERM))
 }

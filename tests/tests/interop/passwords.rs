@@ -1,6 +1,6 @@
 //! TCP MD5 (RFC 2385): sessions with other makers, with the wrong password, and with one that changes.
 
-use std::time::Duration;
+use std::{fs, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use fabric::{
@@ -27,6 +27,7 @@ pub(super) fn labs() -> Vec<Test> {
         test("a_password_is_shared_with_gobgp", &[tortie, Kind::GoBgp.needs()], |lab| shared(lab, Kind::GoBgp)),
         test("a_wrong_password_keeps_the_session_down_and_says_so", &[tortie, Kind::Bird.needs()], wrong),
         test("a_mesh_password_that_changes_resets_no_session", &[Need::TORTIE], rotated),
+        test("a_password_file_is_followed_without_a_reset", &[tortie], file_rotated),
     ]
 }
 
@@ -122,5 +123,47 @@ fn rotated(lab: &Lab) -> Result<()> {
     let so_far = heard()?;
     wait_until("a message under the second password", KEEPALIVE, || Ok(heard()? > so_far))?;
     ensure!(sessions()? == before, "a session was reset");
+    Ok(())
+}
+
+/// Writes one of the password files of a tortie router.
+fn write_password(router: &Router, peer: IpAddr, password: &str) -> Result<()> {
+    let file = router.node().directory().join(format!("tortie/password-{peer}"));
+    fs::write(&file, password).with_context(|| file.display().to_string())
+}
+
+fn file_rotated(lab: &Lab) -> Result<()> {
+    let (tortie, other, status) = pair(lab, Kind::Tortie, ["first", "first"])?;
+    let peers = [addresses(2).0, addresses(2).1];
+    let since = || -> Result<Vec<String>> {
+        peers.iter().map(|peer| Ok(text(&status.wait_established(&peer.to_string())?, "since").to_owned())).collect()
+    };
+    let before = since()?;
+    // What cannot be a password is said, and the one before stays.
+    write_password(&tortie, peers[0], "")?;
+    let complaint = "not 1 to 80 bytes; the version before stays in force";
+    wait_until("the complaint", SOON, || Ok(status.run(&["show", "peers"])?.1.contains(complaint)))?;
+    ensure!(since()? == before, "an empty file reset a session");
+    for peer in peers {
+        write_password(&tortie, peer, "second")?;
+    }
+    for peer in [addresses(1).0, addresses(1).1] {
+        write_password(&other, peer, "second")?;
+    }
+    let filter = ["-Htnei", "state", "established", "( sport = :179 or dport = :179 )"];
+    wait_until("the second password is in use", SOON, || {
+        let signed =
+            |router: &Router| Ok::<_, anyhow::Error>(router.node().run("ss", &filter)?.matches("second").count());
+        Ok(signed(&tortie)? >= 2 && signed(&other)? >= 2)
+    })?;
+    let heard =
+        |peer: &IpAddr| Ok::<_, anyhow::Error>(number(&status.peer(&peer.to_string())?, "/messagesReceived/KEEPALIVE"));
+    for peer in &peers {
+        let so_far = heard(peer)?;
+        wait_until("a message under the second password", KEEPALIVE, || Ok(heard(peer)? > so_far))?;
+    }
+    ensure!(since()? == before, "a session was reset");
+    let conditions = status.run(&["show", "peers"])?.1;
+    ensure!(!conditions.contains("stays in force"), "{conditions}");
     Ok(())
 }

@@ -48,6 +48,7 @@ impl Speaker {
         if let Some(reason) = config.shutdown.as_ref().filter(|_| !was_down) {
             self.stand_down(id);
             self.stop_peer(id, &Notification::administrative_shutdown(reason), true);
+            self.stop_bfd(id);
         }
         if resets {
             self.stop_peer(id, &Notification::other_configuration_change(), false);
@@ -106,8 +107,6 @@ impl Speaker {
 
     /// No session is started any more.
     fn stand_down(&mut self, id: PeerId) {
-        // Before the connection goes: its end must not look like a failure of the path.
-        self.stop_bfd(id);
         if let Some(peer) = self.peers.get_mut(id.index()) {
             peer.standing = Standing::Stopped(Diagnosis::AdminDown, None);
             peer.pause = None;
@@ -130,8 +129,8 @@ impl Speaker {
     pub fn remove_peer(&mut self, now: Instant, name: &str) {
         self.at(now);
         let Some(id) = self.names.remove(name) else { return };
-        self.stop_bfd(id);
         self.stop_peer(id, &Notification::peer_deconfigured(), true);
+        self.stop_bfd(id);
         self.review_peer(id);
         for family in Family::ALL {
             self.tables.purge(family, id, |_| true);
@@ -254,6 +253,8 @@ impl Speaker {
                     self.tables.leave(id);
                 }
             }
+            // Behind BGP: its end must not look like a failure of the path under a session.
+            self.stop_bfd(id);
             self.review_peer(id);
         }
     }

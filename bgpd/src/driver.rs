@@ -3,15 +3,16 @@
 use std::{collections::HashMap, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use engine::{
-    Action, ConnId, ConnectError, Guards, NextHopUpdate, OriginAttributes, PeerConfig, Reachability, Shutdown, Speaker,
-};
+use engine::{Action, ConnId, ConnectError, Guards, NextHopUpdate, PeerConfig, Reachability, Shutdown, Speaker};
 use proto::bgp::Event as EventMessage;
+use resources::LogSeverity;
 use tokio::{
     sync::{broadcast, mpsc},
     task::AbortHandle,
     time::{sleep, sleep_until},
 };
+
+use daemon::config::DEFAULT_FILTER;
 
 use crate::{
     clock::Clock,
@@ -59,6 +60,10 @@ pub(crate) struct Driver {
     pub(crate) draining: bool,
     /// How long peers are told before the end, if this end is meant to last (RFC 8326).
     pub(crate) drain_time: Option<Duration>,
+    /// The node's file does not say what is logged, so the resources may.
+    pub(crate) logs_by_configuration: bool,
+    /// What they say.
+    pub(crate) log: Option<LogSeverity>,
 }
 
 impl Driver {
@@ -148,7 +153,7 @@ impl Driver {
             }
             Input::StaticFile(read) => {
                 if let Some(own) = self.source.on_file(read) {
-                    apply_origin(self.speaker.as_mut(), self.clock, &own);
+                    self.apply_origin(&own);
                     self.reconfigure();
                 }
             }
@@ -166,7 +171,8 @@ impl Driver {
                 conditions: &self.source.conditions(),
             }),
             Input::Origin(input) => {
-                self.source.on_origin(&input, |i| apply_origin(self.speaker.as_mut(), self.clock, i))
+                self.source.on_origin(&input);
+                self.apply_origin(&input);
             }
             input => self.handle_network(input),
         }
@@ -300,7 +306,8 @@ impl Driver {
         let Some(wanted) = self.source.wanted() else { return };
         let now = self.clock.now();
         self.take_passwords(wanted.passwords);
-        self.listener.listen(wanted.listen_port);
+        self.listener.listen(wanted.listen);
+        self.take_log(wanted.log);
         if self.source.identity_changed() {
             if let Some(old) = &mut self.speaker {
                 old.shutdown(now, Shutdown::Administrative { reason: "configuration changed".to_owned() });
@@ -329,9 +336,54 @@ impl Driver {
                 self.peers.insert(name, peer);
             }
         }
-        for input in self.source.originated() {
-            apply_origin(Some(speaker), self.clock, &input);
+        let readvertised = self.source.readvertised();
+        for (source, prefix, attributes) in readvertised {
+            speaker.set_origin_attributes(now, &source, prefix, attributes);
         }
+        for input in self.source.originated() {
+            self.apply_origin(&input);
+        }
+    }
+
+    /// The node's own file comes before the cluster's word.
+    fn take_log(&mut self, severity: Option<LogSeverity>) {
+        if !self.logs_by_configuration || self.log == severity {
+            return;
+        }
+        self.log = severity;
+        if let Err(error) = daemon::log::change(severity.map_or(DEFAULT_FILTER, filter_of)) {
+            tracing::warn!(%error, "cannot change what is logged");
+        }
+    }
+
+    fn apply_origin(&mut self, input: &OriginInput) {
+        let (Some(speaker), now) = (&mut self.speaker, self.clock.now()) else { return };
+        match input {
+            OriginInput::Connected { source } => speaker.origin_connected(now, source),
+            OriginInput::Update { source, announce, withdraw, in_sync } => {
+                for prefix in withdraw {
+                    speaker.withdraw(now, source, *prefix);
+                }
+                for (prefix, cause) in announce {
+                    speaker.originate(now, source, *prefix, self.source.attributes(*prefix, cause));
+                }
+                if *in_sync {
+                    speaker.origin_in_sync(now, source);
+                }
+            }
+            OriginInput::Lost { source } => speaker.origin_lost(now, source),
+        }
+    }
+}
+
+/// The log filter of a level. What ends the daemon is written by whoever ends it.
+const fn filter_of(severity: LogSeverity) -> &'static str {
+    match severity {
+        LogSeverity::Debug => "debug",
+        LogSeverity::Info => "info",
+        LogSeverity::Warning => "warn",
+        LogSeverity::Error => "error",
+        LogSeverity::Fatal | LogSeverity::None => "off",
     }
 }
 
@@ -342,25 +394,6 @@ fn far() -> tokio::time::Instant {
 fn set_reachability(speaker: &mut Speaker, now: engine::Instant, next_hop: IpAddr, reachability: Option<Reachability>) {
     tracing::debug!(%next_hop, ?reachability, "next hop");
     speaker.set_reachability(now, next_hop, reachability);
-}
-
-fn apply_origin(speaker: Option<&mut Speaker>, clock: Clock, input: &OriginInput) {
-    let (Some(speaker), now) = (speaker, clock.now()) else { return };
-    match input {
-        OriginInput::Connected { source } => speaker.origin_connected(now, source),
-        OriginInput::Update { source, announce, withdraw, in_sync } => {
-            for prefix in withdraw {
-                speaker.withdraw(now, source, *prefix);
-            }
-            for (prefix, cause) in announce {
-                speaker.originate(now, source, *prefix, OriginAttributes::new(cause.clone()));
-            }
-            if *in_sync {
-                speaker.origin_in_sync(now, source);
-            }
-        }
-        OriginInput::Lost { source } => speaker.origin_lost(now, source),
-    }
 }
 
 fn connect_error(error: &io::Error) -> ConnectError {

@@ -1,12 +1,12 @@
-//! Listening sockets that follow the configured port and passwords and are tried again until they can be had.
+//! Listening sockets that follow the configured port, addresses and passwords and are tried again until they can be had.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use futures_util::future::{join, join_all};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
 
 use crate::{
@@ -17,11 +17,20 @@ use crate::{
 
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keeps sockets open on one port.
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// On this TCP port,
+    pub(crate) port: u16,
+    /// of these addresses, which need not be there yet; of all if there are none here.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// Keeps sockets open.
 pub(crate) struct Supervisor {
     inputs: mpsc::Sender<Input>,
     passwords: watch::Sender<Passwords>,
-    listening: Option<(u16, AbortHandle)>,
+    listening: Option<(Listen, JoinHandle<()>)>,
 }
 
 impl Supervisor {
@@ -30,16 +39,23 @@ impl Supervisor {
         Self { inputs, passwords: watch::Sender::default(), listening: None }
     }
 
-    /// Listens on `port`, and nowhere else.
-    pub(crate) fn listen(&mut self, port: u16) {
-        if self.listening.as_ref().is_some_and(|(current, _)| *current == port) {
+    /// Listens there, and nowhere else.
+    pub(crate) fn listen(&mut self, listen: Listen) {
+        if self.listening.as_ref().is_some_and(|(current, _)| *current == listen) {
             return;
         }
-        if let Some((_, task)) = self.listening.take() {
-            task.abort();
-        }
-        let task = tokio::spawn(serve(port, self.passwords.subscribe(), self.inputs.clone()));
-        self.listening = Some((port, task.abort_handle()));
+        let before = self.listening.take().map(|(_, task)| task);
+        before.iter().for_each(JoinHandle::abort);
+        let (passwords, inputs) = (self.passwords.subscribe(), self.inputs.clone());
+        let wanted = listen.clone();
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // Its sockets are closed when it has ended.
+                let _ = before.await;
+            }
+            serve(&wanted, passwords, inputs).await;
+        });
+        self.listening = Some((listen, task));
     }
 
     /// From these peers, only what is signed with their password is heard.
@@ -54,10 +70,10 @@ impl Supervisor {
     }
 }
 
-async fn serve(port: u16, passwords: watch::Receiver<Passwords>, inputs: mpsc::Sender<Input>) {
-    let mut said = false;
+async fn serve(listen: &Listen, passwords: watch::Receiver<Passwords>, inputs: mpsc::Sender<Input>) {
+    let (mut said, port) = (false, listen.port);
     let listeners = loop {
-        match sockets::listen(port) {
+        match sockets::listen(listen) {
             Ok(listeners) => break listeners,
             Err(error) if !said => {
                 tracing::error!(port, %error, "{}; trying on", advice(&error));
@@ -67,7 +83,7 @@ async fn serve(port: u16, passwords: watch::Receiver<Passwords>, inputs: mpsc::S
         }
         tokio::time::sleep(RETRY).await;
     };
-    tracing::info!(port, "listening for BGP");
+    tracing::info!(port, addresses = ?listen.addresses, "listening for BGP");
     let accepting = join_all(listeners.iter().map(|listener| sockets::accept(listener, inputs.clone())));
     // In this order: passwords are set before anybody is heard.
     join(follow(&listeners, passwords), accepting).await;

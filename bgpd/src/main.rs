@@ -1,5 +1,6 @@
 //! `bgpd`: a BGP speaker for a node, or for a router.
 
+mod advertising;
 mod api;
 mod bfd_metrics;
 mod clock;
@@ -89,7 +90,7 @@ async fn run_daemon(options: RunOptions) -> anyhow::Result<()> {
     let drain = options.drain.map(|seconds| Duration::from_secs(seconds.into()));
     if let Some(path) = options.config {
         let config: config::NodeConfig = config::read(&path)?;
-        log::start(&config.log)?;
+        log::start(config.log())?;
         return run::node(config, drain).await;
     }
     let Some(path) = options.static_file else { return Ok(()) };

@@ -53,6 +53,7 @@ struct Setup {
     metrics: Option<SocketAddr>,
     install_routes: bool,
     drain_time: Option<Duration>,
+    logs_by_configuration: bool,
 }
 
 /// Runs a node's speaker until it is told to stop.
@@ -67,6 +68,7 @@ pub(crate) async fn node(config: NodeConfig, drain_time: Option<Duration>) -> an
         metrics: config.metrics.bgpd,
         install_routes: true,
         drain_time,
+        logs_by_configuration: config.log.is_none(),
     };
     let source = Source::cluster(&config.node_name, &config.namespace, start(&setup.state_directory)?);
     let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
@@ -95,6 +97,7 @@ pub(crate) async fn router(file: PathBuf, config: StaticConfig, drain_time: Opti
         metrics: None,
         install_routes: config.install_routes,
         drain_time: drain_time.or(config.drain_time.map(|seconds| Duration::from_secs(seconds.into()))),
+        logs_by_configuration: false,
     };
     let named = config.named_files();
     let source = Source::from_file(config, start(&setup.state_directory)?);
@@ -140,6 +143,8 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         dialing: HashMap::new(),
         draining: false,
         drain_time: setup.drain_time,
+        logs_by_configuration: setup.logs_by_configuration,
+        log: None,
     };
     driver.run(queue, bfd_reports, shutdown::requested()).await;
     tokio::time::sleep(FAREWELL).await;

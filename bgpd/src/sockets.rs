@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{input::Input, password::Password};
+use crate::{input::Input, listener::Listen, password::Password};
 
 /// As many peers as may dial in the same instant; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -26,16 +26,22 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(15);
 /// Wait after a failed accept: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on a port of all addresses, IPv4 and IPv6 apart.
+/// Listens on a port of all addresses or some, IPv4 and IPv6 apart.
 ///
 /// # Errors
 /// When a socket cannot be bound, for example because another BGP speaker runs here. A kernel without IPv6 is no error.
-pub(crate) fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = vec![listener(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))?];
-    match listener(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
-        Ok(listener) => listeners.push(listener),
-        Err(error) if error.raw_os_error() == Some(EAFNOSUPPORT) => tracing::info!("no IPv6 in this kernel"),
-        Err(error) => return Err(error),
+pub(crate) fn listen(listen: &Listen) -> io::Result<Vec<TcpListener>> {
+    let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let addresses: &[IpAddr] = if listen.addresses.is_empty() { &all } else { &listen.addresses };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match listener(SocketAddr::new(*address, listen.port)) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_ipv6() && error.raw_os_error() == Some(EAFNOSUPPORT) => {
+                tracing::info!("no IPv6 in this kernel");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(listeners)
 }
@@ -43,8 +49,12 @@ pub(crate) fn listen(port: u16) -> io::Result<Vec<TcpListener>> {
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // At boot the node may get its address later.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
     }
     prepare(SockRef::from(&socket), address.ip())?;
     // A peer with GTSM drops the answer to its SYN otherwise.

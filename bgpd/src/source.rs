@@ -3,11 +3,17 @@
 use std::{collections::BTreeMap, mem};
 
 use datastore::{Origin, Refusal, syncer::Update};
-use engine::{ExportPolicy, Guards, ImportPolicy, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs, SpeakerConfig};
+use engine::{
+    ExportPolicy, Guards, ImportPolicy, OriginAttributes, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs,
+    SpeakerConfig,
+};
+use resources::LogSeverity;
 
 use crate::{
+    advertising::Advertising,
     cluster::{Cluster, Identity, Topology},
     input::OriginInput,
+    listener::Listen,
     password::Passwords,
     peer_options,
     static_config::{StaticConfig, StaticPeer, StaticPolicy},
@@ -25,7 +31,8 @@ pub(crate) struct Wanted {
     pub(crate) peers: BTreeMap<String, PeerConfig>,
     pub(crate) passwords: Passwords,
     pub(crate) guards: Guards,
-    pub(crate) listen_port: u16,
+    pub(crate) listen: Listen,
+    pub(crate) log: Option<LogSeverity>,
 }
 
 /// What is known about this process's start.
@@ -52,7 +59,14 @@ pub(crate) struct Source {
     missing: String,
     /// What origin sources said, for a speaker that starts later.
     prefixes: BTreeMap<String, OriginState>,
+    /// What goes with those prefixes.
+    advertising: Advertising,
+    /// Those with which something else goes than the speaker was told.
+    readvertised: Vec<Readvertised>,
 }
+
+/// A prefix of our own with which something else goes now: who originates it, and what.
+pub(crate) type Readvertised = (String, Prefix, OriginAttributes);
 
 #[derive(Debug, Default)]
 struct OriginState {
@@ -91,6 +105,8 @@ impl Source {
             refusals: BTreeMap::new(),
             missing: WAITING_FOR_DATASTORE.to_owned(),
             prefixes: BTreeMap::new(),
+            advertising: Advertising::default(),
+            readvertised: Vec::new(),
         }
     }
 
@@ -136,8 +152,8 @@ impl Source {
         Some(OriginInput::Update { source: STATIC.to_owned(), announce, withdraw, in_sync: true })
     }
 
-    /// Keeps what an origin source says and passes it on.
-    pub(crate) fn on_origin(&mut self, input: &OriginInput, pass_on: impl FnOnce(&OriginInput)) {
+    /// Keeps what an origin source says.
+    pub(crate) fn on_origin(&mut self, input: &OriginInput) {
         match input {
             OriginInput::Connected { source } => drop(self.prefixes.insert(source.clone(), OriginState::default())),
             OriginInput::Update { source, announce, withdraw, in_sync } => {
@@ -150,7 +166,31 @@ impl Source {
             }
             OriginInput::Lost { .. } => {}
         }
-        pass_on(input);
+    }
+
+    /// What goes with a prefix of our own.
+    pub(crate) fn attributes(&self, prefix: Prefix, cause: &str) -> OriginAttributes {
+        self.advertising.attributes(prefix, cause)
+    }
+
+    /// Prefixes with which something else goes since this was last asked.
+    pub(crate) fn readvertised(&mut self) -> Vec<Readvertised> {
+        mem::take(&mut self.readvertised)
+    }
+
+    fn advertise_as(&mut self, advertising: Advertising) {
+        if self.advertising == advertising {
+            return;
+        }
+        let before = mem::replace(&mut self.advertising, advertising);
+        for (source, state) in &self.prefixes {
+            for (prefix, cause) in &state.prefixes {
+                let attributes = self.advertising.attributes(*prefix, cause);
+                if attributes != before.attributes(*prefix, cause) {
+                    self.readvertised.push((source.clone(), *prefix, attributes));
+                }
+            }
+        }
     }
 
     /// What a new speaker must be told about prefixes of our own; nothing for one that has been told.
@@ -186,13 +226,15 @@ impl Source {
             self.speakers += 1;
         }
         self.conditions = topology.conditions;
+        self.advertise_as(topology.advertising);
         let speaker = self.speaker_config(topology.identity, sources);
         Some(Wanted {
             speaker,
             peers: topology.peers,
             passwords: topology.passwords,
             guards: topology.guards,
-            listen_port: topology.identity.listen_port,
+            listen: topology.listen,
+            log: topology.log,
         })
     }
 
@@ -243,11 +285,19 @@ fn static_topology(config: &StaticConfig) -> Topology {
         router_id: config.router_id,
         cluster_id: config.cluster_id,
         addresses: PerFamily::new(config.ipv4_next_hop.map(Into::into), config.ipv6_next_hop.map(Into::into)),
-        listen_port: config.listen_port,
     };
     let peers = config.peers.iter().map(|p| (p.name.clone(), static_peer(p))).collect();
     let signed = config.peers.iter().filter_map(|p| Some((p.address, p.password.clone()?)));
-    Topology { identity, peers, passwords: signed.collect(), guards: Guards::default(), conditions: Vec::new() }
+    Topology {
+        identity,
+        peers,
+        passwords: signed.collect(),
+        guards: Guards::default(),
+        advertising: Advertising::default(),
+        listen: Listen { port: config.listen_port, addresses: Vec::new() },
+        log: None,
+        conditions: Vec::new(),
+    }
 }
 
 fn static_peer(peer: &StaticPeer) -> PeerConfig {

@@ -29,9 +29,19 @@ pub struct NodeConfig {
     /// Where metrics are served over HTTP; absent means nowhere.
     #[serde(default)]
     pub metrics: MetricsConfig,
-    /// Log filter: `info`, or `warn,bgpd=debug`.
-    #[serde(default = "default_log")]
-    pub log: String,
+    /// Log filter: `info`, or `warn,bgpd=debug`. Default `info`, or for bgpd what BGPConfiguration says.
+    #[serde(default)]
+    pub log: Option<String>,
+}
+
+/// Log filter where none is configured.
+pub const DEFAULT_FILTER: &str = "info";
+
+impl NodeConfig {
+    /// The log filter to start with.
+    pub fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or(DEFAULT_FILTER)
+    }
 }
 
 /// Where the resources are: exactly one back end.
@@ -81,10 +91,6 @@ fn default_namespace() -> String {
     "kube-system".to_owned()
 }
 
-fn default_log() -> String {
-    "info".to_owned()
-}
-
 /// Why a configuration file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -130,7 +136,7 @@ mod tests {
         let config = parse("nodeName: a\ndatastore: {directory: /etc/tortie}\n").unwrap();
         assert_eq!(config.sockets.felix, Path::new("/run/tortie/felix.sock"));
         assert_eq!(config.state_directory, Path::new("/run/tortie"));
-        assert_eq!((config.log.as_str(), config.namespace.as_str()), ("info", "kube-system"));
+        assert_eq!((config.log(), config.namespace.as_str()), ("info", "kube-system"));
         assert!(config.metrics.bgpd.is_none());
     }
 

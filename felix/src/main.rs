@@ -72,6 +72,6 @@ async fn main() -> ExitCode {
 
 async fn run_daemon(path: PathBuf) -> anyhow::Result<()> {
     let config: config::NodeConfig = config::read(&path)?;
-    log::start(&config.log)?;
+    log::start(config.log())?;
     run::run(config).await
 }

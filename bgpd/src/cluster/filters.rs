@@ -71,7 +71,8 @@ fn operation(operation: &resources::FilterOperation) -> Option<Operation> {
     added.or_else(prepended).or_else(|| operation.set_priority.map(|it| Operation::SetMetric(it.value)))
 }
 
-fn community(community: resources::Community) -> AnyCommunity {
+/// A community as the speaker takes it.
+pub(super) fn community(community: resources::Community) -> AnyCommunity {
     match community {
         resources::Community::Standard(high, low) => AnyCommunity::Standard(Community::new(high, low)),
         resources::Community::Large(global, local1, local2) => {

@@ -1,6 +1,7 @@
 //! From resources to peers: what BGPConfiguration, BGPPeer, Node, IPPool and block affinities mean for this node's
 //! speaker. No I/O: updates in, a [`Topology`] out.
 
+mod advertising;
 mod filters;
 mod guards;
 mod passwords;
@@ -13,10 +14,11 @@ use std::{
 
 use engine::{Guards, PeerConfig, PerFamily, Prefix};
 use resources::{
-    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, Node, Resource, Secret, node::NodeBgp,
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, LogSeverity, Node, Resource, Secret,
+    node::NodeBgp,
 };
 
-use crate::password::Passwords;
+use crate::{advertising::Advertising, listener::Listen, password::Passwords};
 
 /// The kinds that matter here.
 pub(crate) const KINDS: [Kind; 8] = [
@@ -41,6 +43,12 @@ pub(crate) struct Topology {
     pub(crate) passwords: Passwords,
     /// What it never accepts.
     pub(crate) guards: Guards,
+    /// How its own prefixes are announced.
+    pub(crate) advertising: Advertising,
+    /// Where it listens.
+    pub(crate) listen: Listen,
+    /// What it logs, if that is said.
+    pub(crate) log: Option<LogSeverity>,
     /// What is wrong or not acted upon, one sentence each.
     pub(crate) conditions: Vec<String>,
 }
@@ -56,8 +64,6 @@ pub(crate) struct Identity {
     pub(crate) cluster_id: Option<Ipv4Addr>,
     /// Our address of each family: the next hop where the session's address is of the other.
     pub(crate) addresses: PerFamily<Option<IpAddr>>,
-    /// TCP port to listen on.
-    pub(crate) listen_port: u16,
 }
 
 /// The resources as they are now.
@@ -125,11 +131,18 @@ impl Cluster {
             router_id: node.ipv4.map_or_else(|| router_id_of_name(&self.node_name), |network| network.ip()),
             cluster_id: node.route_reflector_cluster_id,
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
-            listen_port: self.listen_port(&self.node_name),
         };
         let (peers, passwords) = self.peers(&node);
-        let (guards, conditions) = (self.guards(), self.conditions());
-        Some(Topology { identity, peers, passwords, guards, conditions })
+        Some(Topology {
+            identity,
+            peers,
+            passwords,
+            guards: self.guards(),
+            advertising: self.advertising(),
+            listen: self.listen(&node),
+            log: self.log_severity(),
+            conditions: self.conditions(),
+        })
     }
 
     /// Why there is no topology, for status.
@@ -147,11 +160,6 @@ impl Cluster {
     fn as_number(&self, node: &NodeBgp) -> u32 {
         let cluster = || self.default_configuration().map_or(DEFAULT_AS, |c| c.spec.as_number());
         node.as_number.unwrap_or_else(cluster)
-    }
-
-    fn listen_port(&self, node: &str) -> u16 {
-        let own = self.configurations.get(&format!("node.{node}")).and_then(|c| c.spec.listen_port);
-        own.unwrap_or_else(|| self.default_configuration().map_or(BGP_PORT, |c| c.spec.listen_port()))
     }
 
     fn conditions(&self) -> Vec<String> {

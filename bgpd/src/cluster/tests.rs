@@ -290,3 +290,43 @@ fn the_options_of_a_bgp_peer_reach_its_sessions_and_no_others() {
     let multiplier = |name: &str| peers[name].bfd.unwrap().multiplier;
     assert_eq!((multiplier("c"), multiplier("b"), multiplier("tor")), (7, 5, 3), "the more deliberate word counts");
 }
+
+fn configuration(name: &str, spec: &str) -> Resource {
+    resource(Kind::BgpConfiguration, &format!(r#"{{"metadata": {{"name": "{name}"}}, "spec": {{{spec}}}}}"#))
+}
+
+#[test]
+fn a_nodes_own_advertisements_take_the_place_of_the_clusters() {
+    let spec = |value: &str| {
+        format!(
+            r#""communities": [{{"name": "red", "value": "{value}"}}],
+               "prefixAdvertisements": [{{"cidr": "10.65.0.0/16", "communities": ["red", "65000:1:2"]}}]"#
+        )
+    };
+    let mut cluster = cluster("a");
+    cluster.apply(configuration("default", &format!(r#"{}, "ipv6NormalRoutePriority": 512"#, spec("65000:1"))));
+    cluster.apply(configuration("node.b", &spec("65000:9")));
+    let communities = |cluster: &Cluster| {
+        let attributes = cluster.topology().unwrap().advertising.attributes("10.65.3.0/26".parse().unwrap(), "");
+        (attributes.communities[0].to_string(), attributes.large_communities[0].to_string())
+    };
+    assert_eq!(communities(&cluster), ("65000:1".to_owned(), "65000:1:2".to_owned()));
+    cluster.apply(configuration("node.a", &spec("65000:5")));
+    assert_eq!(communities(&cluster), ("65000:5".to_owned(), "65000:1:2".to_owned()));
+    assert_eq!(cluster.topology().unwrap().advertising.metric, PerFamily::new(1024, 512));
+}
+
+#[test]
+fn a_node_listens_on_its_own_addresses_and_port_when_told_so() {
+    let mut cluster = cluster("a");
+    let listen = |cluster: &Cluster| cluster.topology().unwrap().listen;
+    assert_eq!(listen(&cluster), Listen { port: 179, addresses: Vec::new() });
+    let before = cluster.topology().unwrap().identity;
+    cluster.apply(configuration("default", r#""bindMode": "NodeIP", "logSeverityScreen": "Warning""#));
+    cluster.apply(configuration("node.a", r#""listenPort": 1790, "logSeverityScreen": "debug""#));
+    let topology = cluster.topology().unwrap();
+    assert_eq!(topology.listen, Listen { port: 1790, addresses: vec!["192.0.2.11".parse().unwrap()] });
+    assert_eq!(topology.log, Some(LogSeverity::Debug));
+    assert_eq!(topology.identity, before, "the speaker goes on");
+    assert!(topology.conditions.is_empty(), "{:?}", topology.conditions);
+}

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AsNumber, Cidr, Community, Duration, Invalid, Unsupported, envelope::calico_kind, null};
+use crate::{AsNumber, Cidr, Community, Duration, Invalid, LogSeverity, Unsupported, envelope::calico_kind, null};
 
 calico_kind! {
     /// BGP settings: `default` for the cluster, `node.NAME` for what differs on a node.
@@ -15,9 +15,9 @@ calico_kind! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BgpConfigurationSpec {
-    /// Log level.
+    /// What bgpd logs, where the node's file does not say it; absent means what the daemon starts with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_severity_screen: Option<String>,
+    pub log_severity_screen: Option<LogSeverity>,
     /// Every node peers with every other; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_to_node_mesh_enabled: Option<bool>,
@@ -69,7 +69,7 @@ pub struct BgpConfigurationSpec {
     /// The addresses to listen on; default None, which means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bind_mode: Option<BindMode>,
-    /// Interfaces whose routes are not read.
+    /// Interfaces whose prefixes are not announced. None ever is.
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "Vec::is_empty")]
     pub ignored_interfaces: Vec<String>,
     /// IPv4 address under which local workloads find their node.
@@ -78,7 +78,7 @@ pub struct BgpConfigurationSpec {
     /// IPv6 address under which local workloads find their node.
     #[serde(default, rename = "localWorkloadPeeringIPV6", skip_serializing_if = "Option::is_none")]
     pub local_workload_peering_ipv6: Option<Ipv6Addr>,
-    /// Which routes to other nodes' pods BGP installs; default EnabledNoEncapOnly.
+    /// Which of Calico's daemons installs routes to other nodes' pods. Only bgpd does it here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program_cluster_routes: Option<String>,
     /// Metric of IPv4 routes; default 1024.
@@ -199,6 +199,11 @@ impl BgpConfigurationSpec {
         advertisement.communities.iter().filter_map(|text| self.community(text)).collect()
     }
 
+    /// Metric of a family's routes: IPv4 or IPv6.
+    pub fn normal_route_priority(&self, ipv4: bool) -> u32 {
+        if ipv4 { self.ipv4_normal_route_priority() } else { self.ipv6_normal_route_priority() }
+    }
+
     fn community(&self, text: &str) -> Option<Community> {
         let named = || self.communities.iter().find(|named| named.name == text).map(|named| named.value);
         text.parse().ok().or_else(named)
@@ -272,25 +277,8 @@ impl BgpConfigurationSpec {
             (!self.service_external_ips.is_empty(), "spec.serviceExternalIPs", SERVICES),
             (!self.service_cluster_ips.is_empty(), "spec.serviceClusterIPs", SERVICES),
             (self.service_load_balancer_aggregation.is_some(), "spec.serviceLoadBalancerAggregation", SERVICES),
-            (
-                self.log_severity_screen.is_some(),
-                "spec.logSeverityScreen",
-                "the node's configuration file sets the log filter",
-            ),
-            (
-                !self.prefix_advertisements.is_empty(),
-                "spec.prefixAdvertisements",
-                "no communities are added to prefixes",
-            ),
-            (self.bind_mode == Some(BindMode::NodeIP), "spec.bindMode", "BGP listens on all addresses"),
-            (!self.ignored_interfaces.is_empty(), "spec.ignoredInterfaces", "no interface's routes are read"),
             (self.local_workload_peering_ipv4.is_some(), "spec.localWorkloadPeeringIPV4", "workloads do not peer"),
             (self.local_workload_peering_ipv6.is_some(), "spec.localWorkloadPeeringIPV6", "workloads do not peer"),
-            (
-                self.program_cluster_routes.as_deref().is_some_and(|value| value != "EnabledNoEncapOnly"),
-                "spec.programClusterRoutes",
-                "BGP installs the routes that are not encapsulated",
-            ),
         ];
         out.extend(set.into_iter().filter(|(set, ..)| *set).map(|(_, field, effect)| Unsupported::new(field, effect)));
     }

@@ -21,6 +21,7 @@ mod ip_pool;
 mod ipam;
 mod key;
 mod label_selector;
+mod log_severity;
 mod metadata;
 mod namespace;
 mod network;
@@ -60,6 +61,7 @@ pub use ipam::{
 };
 pub use key::{Key, Kind};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, Operator};
+pub use log_severity::{LogSeverity, LogSeverityError};
 pub use metadata::ObjectMeta;
 pub use namespace::Namespace;
 pub use network::Cidr;

@@ -235,7 +235,7 @@ fn bgp_settings_have_calicos_defaults_and_rules() {
         assert_eq!(wrong(Kind::BgpConfiguration, spec.clone()), [finding], "{spec}");
     }
     let spec = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}], "bindMode": "NodeIP"});
-    assert_eq!(unsupported(Kind::BgpConfiguration, spec), ["spec.serviceClusterIPs", "spec.bindMode"]);
+    assert_eq!(unsupported(Kind::BgpConfiguration, spec), ["spec.serviceClusterIPs"]);
 }
 
 #[test]

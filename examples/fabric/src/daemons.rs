@@ -17,17 +17,17 @@ use crate::{Node, Process, cni::Network, wait_until};
 pub struct DaemonsConfig {
     /// The shared folder of manifests.
     pub datastore: PathBuf,
-    /// Log filter.
-    pub log: String,
+    /// Log filter, where the node's file has one.
+    pub log: Option<String>,
     /// Ports of the metrics endpoints of felix and bgpd on 127.0.0.1, if there are to be any.
     pub metrics: Option<(u16, u16)>,
 }
 
 impl DaemonsConfig {
-    /// No metrics, log level `info`.
+    /// No metrics, log level `info` unless resources say otherwise.
     #[must_use]
     pub fn new(datastore: &Path) -> Self {
-        Self { datastore: datastore.to_owned(), log: "info".to_owned(), metrics: None }
+        Self { datastore: datastore.to_owned(), log: None, metrics: None }
     }
 }
 
@@ -160,8 +160,10 @@ fn node_file(node: &Node, config: &DaemonsConfig) -> Value {
         "datastore": {"directory": config.datastore},
         "sockets": {"felix": socket(node, "felix"), "bgpd": socket(node, "bgpd")},
         "stateDirectory": node.directory().join("state"),
-        "log": config.log,
     });
+    if let Some(log) = &config.log {
+        file["log"] = json!(log);
+    }
     if let Some((felix, bgpd)) = config.metrics {
         let address = |port: u16| format!("127.0.0.1:{port}");
         file["metrics"] = json!({"felix": address(felix), "bgpd": address(bgpd)});

@@ -3,6 +3,7 @@
 mod add_path;
 mod bfd;
 mod cluster;
+mod configuration;
 mod drain;
 mod filters;
 mod guards;
@@ -19,6 +20,7 @@ fn main() {
         bfd::labs(),
         reflection::labs(),
         cluster::labs(),
+        configuration::labs(),
         drain::labs(),
         filters::labs(),
         guards::labs(),

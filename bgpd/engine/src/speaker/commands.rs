@@ -44,7 +44,10 @@ impl Speaker {
         if peer.config == config {
             return;
         }
-        let (was_down, resets) = (peer.config.shutdown.is_some(), needs_reset(&peer.config, &config));
+        // A session that stands does not ask where it was dialled.
+        let dials_elsewhere = peer.config.port != config.port && peer.session().is_none();
+        let resets = dials_elsewhere || needs_reset(&peer.config, &config);
+        let was_down = peer.config.shutdown.is_some();
         if let Some(reason) = config.shutdown.as_ref().filter(|_| !was_down) {
             self.stand_down(id);
             self.stop_peer(id, &Notification::administrative_shutdown(reason), true);
@@ -263,7 +266,6 @@ impl Speaker {
 /// What only a new OPEN, or a new connection, can change.
 fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
     former.address != config.address
-        || former.port != config.port
         || former.local_address != config.local_address
         || former.interface != config.interface
         || former.remote_as != config.remote_as

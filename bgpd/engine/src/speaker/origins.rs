@@ -86,6 +86,16 @@ impl Speaker {
         self.update_origin(prefix);
     }
 
+    /// Changes what goes with a prefix of a source, without a word of the source itself. Nothing happens if the source does
+    /// not hold it.
+    pub fn set_origin_attributes(&mut self, now: Instant, source: &str, prefix: Prefix, attributes: OriginAttributes) {
+        self.at(now);
+        let held = self.origins.sources.get_mut(source).and_then(|source| source.prefixes.get_mut(&prefix));
+        let Some(held) = held.filter(|held| held.attributes != attributes) else { return };
+        held.attributes = attributes;
+        self.update_origin(prefix);
+    }
+
     /// Takes back a prefix of a source.
     pub fn withdraw(&mut self, now: Instant, source: &str, prefix: Prefix) {
         self.at(now);

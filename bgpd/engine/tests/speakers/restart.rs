@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Event, Family, OriginAttributes, PerFamily, Prefix, SessionState, Shutdown, SpeakerConfig};
+use engine::{Event, Family, OriginAttributes, PerFamily, Prefix, RouteQuery, SessionState, Shutdown, SpeakerConfig};
 
 use super::net::Net;
 use super::{address, full_mesh, open_peer, speaker};
@@ -341,4 +341,24 @@ fn prefixes_of_a_lost_source_stay_for_the_stale_time_and_a_new_stream_replaces_t
     assert_eq!(net.nodes[nodes[1]].fib.len(), 1);
     net.run_secs(2);
     assert_eq!(net.nodes[nodes[1]].fib.len(), 0);
+}
+
+#[test]
+fn attributes_that_change_while_their_source_is_away_do_not_prolong_its_stay() {
+    let (mut net, nodes) = three(1);
+    let now = net.instant();
+    let tagged = |cause: &str| OriginAttributes {
+        communities: vec!["65000:1".parse().unwrap()],
+        ..OriginAttributes::new(cause)
+    };
+    net.speaker(nodes[0]).origin_lost(now, "test");
+    net.speaker(nodes[0]).set_origin_attributes(now, "test", prefix("10.0.3.0/24"), tagged("a block"));
+    net.speaker(nodes[0]).set_origin_attributes(now, "test", prefix("10.99.0.0/24"), tagged("not held"));
+    net.run_secs(1);
+    let query = RouteQuery { prefix: Some(prefix("10.0.3.0/24")), ..RouteQuery::default() };
+    let received = net.speaker(nodes[1]).routes(&query);
+    assert_eq!(received[0].attributes.communities, ["65000:1".parse().unwrap()]);
+    assert_eq!(net.nodes[nodes[1]].fib.len(), 20, "a prefix that is not held is not announced");
+    net.run_secs(120);
+    assert_eq!(net.nodes[nodes[1]].fib.len(), 10);
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::wire::{Capabilities, GracefulRestart, Notification, OpenMessage, encode_open, keepalive};
-use engine::{Diagnosis, DownReason, Event, Family, Instant, PeerConfig, SessionState, Shutdown, Speaker};
+use engine::{Action, Diagnosis, DownReason, Event, Family, Instant, PeerConfig, SessionState, Shutdown, Speaker};
 
 use super::net::Net;
 use super::{address, full_mesh, open_peer, speaker};
@@ -269,6 +269,26 @@ fn a_changed_hold_time_resets_the_session_and_a_changed_limit_does_not() {
     assert_eq!(downs(&net, nodes[1]), [&DownReason::NotificationReceived(change)]);
     net.establish(&[(nodes[0], "n2"), (nodes[1], "n1")], 10);
     assert_eq!(net.speaker(nodes[1]).peer("n1").unwrap().hold_time, 30);
+}
+
+#[test]
+fn another_port_is_for_the_next_dial_and_leaves_a_session_alone() {
+    let mut net = Net::new(1);
+    let nodes = full_mesh(&mut net, &[65001, 65002]);
+    net.establish(&[(nodes[0], "n2"), (nodes[1], "n1")], 10);
+    net.set_peer(nodes[0], PeerConfig { port: 1790, ..open_peer("n2", &address(2), 65002) });
+    net.run_secs(60);
+    assert_eq!(net.state(nodes[0], "n2"), SessionState::Established);
+    assert_eq!(downs(&net, nodes[0]), Vec::<&DownReason>::new());
+    // Where there is no session, it is dialled at once.
+    let a = net.add(&address(3), speaker(65003, 3));
+    net.set_peer(a, open_peer("nobody", &address(99), 65009));
+    net.run_secs(3600);
+    let (now, changed) = (net.instant(), PeerConfig { port: 1790, ..open_peer("nobody", &address(99), 65009) });
+    while net.speaker(a).poll_action().is_some() {}
+    net.speaker(a).set_peer(now, changed);
+    let dialled = std::iter::from_fn(|| net.speaker(a).poll_action());
+    assert!(dialled.into_iter().any(|it| matches!(it, Action::Connect { remote, .. } if remote.port() == 1790)));
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Rack {
     /// Starts bgpd and felix on every node.
     pub(crate) fn start_daemons(&mut self) -> Result<()> {
         let mut config = DaemonsConfig::new(self.manifests.folder());
-        config.log.clone_from(&self.options.log);
+        config.log = Some(self.options.log.clone());
         config.metrics = Some((9091, 9092));
         for (name, node) in &self.nodes {
             self.daemons.insert(name.clone(), Daemons::start(node, &config)?);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, PeerConfig, PrefixLimit};
+use engine::{AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, PeerConfig, PrefixLimit, wire::Role};
 use resources::{AddressFamily, Bfd, GracefulRestart, MaxPrefixes, PeerOptions};
 
 /// Makes a peer what its options say; what they leave out stays.
@@ -28,6 +28,8 @@ pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
     if let Some(restart) = &options.graceful_restart {
         graceful_restart(restart, &mut peer.graceful_restart);
     }
+    peer.role = options.role.map(role);
+    peer.strict_role = options.strict_role;
     if let Some(add_path) = options.add_path {
         peer.add_path = AddPath { receive: add_path.receive, send_max: add_path.send_max };
     }
@@ -60,6 +62,16 @@ fn graceful_restart(options: &GracefulRestart, config: &mut GracefulRestartConfi
     config.enabled = options.enabled.unwrap_or(config.enabled);
     config.restart_time = options.restart_time.map_or(config.restart_time, |time| time.0);
     config.stale_time = options.stale_time.map_or(config.stale_time, |time| time.0);
+}
+
+const fn role(role: resources::Role) -> Role {
+    match role {
+        resources::Role::Provider => Role::Provider,
+        resources::Role::RouteServer => Role::RouteServer,
+        resources::Role::RouteServerClient => Role::RouteServerClient,
+        resources::Role::Customer => Role::Customer,
+        resources::Role::Peer => Role::Peer,
+    }
 }
 
 fn bfd(bfd: &Bfd) -> BfdConfig {

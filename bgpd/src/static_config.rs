@@ -139,6 +139,9 @@ impl StaticConfig {
             if let Some(Invalid { field, value, allowed }) = invalid.into_iter().next() {
                 return Err(InvalidConfig { field, value, allowed });
             }
+            if let Some(role) = peer.options.role.filter(|_| peer.as_number == self.as_number) {
+                return refuse(field("role"), format!("{role:?}"), "none for a peer of our own AS");
+            }
             let earlier = self.peers.iter().take(index);
             if earlier.clone().any(|other| other.name == peer.name) {
                 return refuse(field("name"), peer.name.clone(), "a name that no other peer has");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bfd::BfdConfig;
 use crate::filter::Filters;
 use crate::prefix::{Family, PerFamily, Prefix};
-use crate::wire::{AddPathMode, Community, LargeCommunity};
+use crate::wire::{AddPathMode, Community, LargeCommunity, Role};
 
 /// The speaker as a whole. [`SpeakerConfig::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +193,11 @@ pub struct PeerConfig {
     pub filters: Filters,
     /// LOCAL_PREF follows Calico's rule on this internal session: 2147483647 minus the route's metric.
     pub calico_local_pref: bool,
+    /// What we are to it (RFC 9234); for external peers only, ignored for internal ones. Default none: no role is told, and
+    /// ONLY_TO_CUSTOMER is neither set nor heeded.
+    pub role: Option<Role>,
+    /// A peer that tells no role is refused (RFC 9234 §4.2). Default false.
+    pub strict_role: bool,
     /// Several paths to one prefix (RFC 7911), in all families. Default neither way.
     pub add_path: AddPath,
     /// BFD with it; `None`: without.
@@ -231,6 +236,8 @@ impl PeerConfig {
             export: ExportPolicy::BuiltIn,
             filters: Filters::default(),
             calico_local_pref: kind.is_cluster(),
+            role: None,
+            strict_role: false,
             add_path: AddPath::default(),
             bfd: None,
             transport: Transport::default(),

@@ -136,13 +136,15 @@ pub enum Refusal {
     ImportPolicy,
     /// A new prefix beyond the limit of the peer.
     PrefixLimit,
+    /// Passed on by somebody who should not have: ONLY_TO_CUSTOMER says so (RFC 9234 §5).
+    RouteLeak,
     /// A filter of the peer rejects it: the rule's place in the list.
     Filter(u16),
 }
 
 impl Refusal {
     /// Every word, for metrics that start at zero.
-    pub const WORDS: [&'static str; 18] = [
+    pub const WORDS: [&'static str; 19] = [
         "LoopAsPath",
         "LoopOriginator",
         "LoopCluster",
@@ -161,6 +163,7 @@ impl Refusal {
         "ImportPolicy",
         "PrefixLimit",
         "Filter",
+        "RouteLeak",
     ];
 
     /// Position of its word in [`Refusal::WORDS`].
@@ -185,6 +188,7 @@ impl Refusal {
             Self::ImportPolicy => 15,
             Self::PrefixLimit => 16,
             Self::Filter(_) => 17,
+            Self::RouteLeak => 18,
         }
     }
 
@@ -255,6 +259,8 @@ pub enum Withheld {
     ExportPolicy,
     /// The next hop cannot be told to this peer: its own address, or of a family it does not take.
     NextHopUnusable,
+    /// It goes to customers only, and the peer is none (RFC 9234 §5).
+    OnlyToCustomer,
     /// Does not fit into a message.
     TooLarge,
     /// A filter of the peer rejects it: the rule's place in the list.
@@ -278,6 +284,7 @@ impl Withheld {
             Self::NoExportPolicy => "NoExportPolicy",
             Self::ExportPolicy => "ExportPolicy",
             Self::NextHopUnusable => "NextHopUnusable",
+            Self::OnlyToCustomer => "OnlyToCustomer",
             Self::TooLarge => "TooLarge",
             Self::Filter(_) => "Filter",
             Self::Pending => "Pending",

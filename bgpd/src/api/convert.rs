@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{
     Explanation, Family, OriginSourceStatus, PeerFamilyStatus, PeerStatus, RouteStatus, SessionState, SpeakerStatus,
-    wire::{AddPathMode, Capabilities, NextHop},
+    wire::{AddPathMode, Capabilities, NextHop, Role},
 };
 use proto::bgp::{
     ExplainReply, ListPeersReply, OriginSource, Peer, PeerFamily, Route, Speaker, Withheld as WithheldMessage,
@@ -90,8 +90,8 @@ fn peer(status: &PeerStatus, clock: Clock) -> Peer {
 fn common(status: &PeerStatus) -> Vec<String> {
     let sent = status.capabilities_sent.as_ref().map(capabilities).unwrap_or_default();
     let received = status.capabilities_received.as_ref().map(capabilities).unwrap_or_default();
-    // One sends what the other receives: the same word on both sides says too little.
-    let mode = |capability: &String| capability.starts_with("ADD-PATH");
+    // One sends what the other receives, one is what the other is not: the same word on both sides says too little.
+    let mode = |capability: &String| ["ADD-PATH", "role "].iter().any(|it| capability.starts_with(it));
     sent.into_iter().filter(|capability| !mode(capability) && received.contains(capability)).collect()
 }
 
@@ -105,6 +105,10 @@ fn capabilities(capabilities: &Capabilities) -> Vec<String> {
         (capabilities.graceful_restart.is_some(), "graceful restart"),
     ];
     words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
+    words.extend(capabilities.roles.iter().map(|code| match Role::from_code(*code) {
+        Some(role) => format!("role {role}"),
+        None => format!("role {code}"),
+    }));
     words.extend(capabilities.add_path.iter().map(|(family, mode)| {
         let mode = match mode {
             AddPathMode::Receive => "receive",

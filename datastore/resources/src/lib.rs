@@ -32,6 +32,7 @@ mod peer_options;
 mod pod;
 mod ports;
 mod resource;
+mod role;
 mod secret;
 pub mod selector;
 mod timestamp;
@@ -76,6 +77,7 @@ pub use peer_options::{
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use ports::{PortOrName, PortRange, Protocol};
 pub use resource::{Object, Resource};
+pub use role::Role;
 pub use secret::{Secret, SecretBytes};
 pub use selector::{Selector, SelectorError};
 pub use timestamp::Timestamp;

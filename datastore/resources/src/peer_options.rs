@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, ObjectMeta};
+use crate::{Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, ObjectMeta, Role};
 
 /// The annotation that holds [`PeerOptions`] as JSON. On a BGPPeer it is for the sessions of that object, on the
 /// BGPConfiguration `default` for the node-to-node mesh.
@@ -41,6 +41,11 @@ pub struct PeerOptions {
     /// Graceful restart (RFC 4724).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
+    /// What we are to it, so that no route leaks (RFC 9234); default none. It counts between two AS only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// With `role`: the peer is refused if it tells no role; default false.
+    pub strict_role: bool,
     /// Several paths to one prefix (RFC 7911); default neither way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_path: Option<AddPath>,
@@ -150,6 +155,9 @@ impl PeerOptions {
         if let Some(limit) = &self.max_prefixes {
             limit.validate(at, out);
         }
+        if self.strict_role && self.role.is_none() {
+            out.push(Invalid::new(at("strictRole"), true, "absent unless role is set"));
+        }
         if let Some(bfd) = &self.bfd {
             bfd.validate(&at("bfd"), out);
         }
@@ -219,6 +227,9 @@ impl BgpConfiguration {
                 out.push(Invalid::new(annotation(), text, allowed));
             }
             _ => validate(&self.metadata, out),
+        }
+        if self.mesh_options().role.is_some() {
+            out.push(Invalid::new(field("role"), "", "absent: the nodes of a mesh are of one AS"));
         }
         if self.mesh_options().passive {
             out.push(Invalid::new(field("passive"), true, "absent: of two nodes of the mesh one must dial"));
@@ -337,7 +348,7 @@ mod tests {
             "keepaliveTime": "3s", "connectRetryTime": "2s", "passive": true, "families": ["ipv4", "ipv6"],
             "maxPrefixes": {"limit": 500, "warnPercent": 80, "action": "restart", "restartAfter": "1m0s"},
             "gracefulRestart": {"enabled": true, "restartTime": "30s", "staleTime": "1m0s"},
-            "addPath": {"receive": true, "sendMax": 4},
+            "role": "routeServerClient", "strictRole": true, "addPath": {"receive": true, "sendMax": 4},
             "bfd": {"minInterval": "0.1s", "multiplier": 5, "multihop": true, "minTTL": 250}}"#;
         assert_eq!(refusals(all), Vec::<String>::new());
         let written = serde_json::to_value(peer(all).options()).unwrap();
@@ -370,6 +381,8 @@ mod tests {
             (r#"{"maxPrefixes": {"limit": 1, "action": "restart"}}"#, ".maxPrefixes.restartAfter", "set where"),
             (r#"{"maxPrefixes": {"limit": 1, "restartAfter": 5}}"#, ".maxPrefixes.restartAfter", "absent unless"),
             (r#"{"gracefulRestart": {"restartTime": 4096}}"#, ".gracefulRestart.restartTime", "0 to 4095 seconds"),
+            (r#"{"role": "friend"}"#, "", "unknown variant `friend`"),
+            (r#"{"strictRole": true}"#, ".strictRole", "absent unless role is set"),
             (r#"{"bfd": {"minInterval": "1ms"}}"#, ".bfd.minInterval", "from 10ms to 60s"),
         ] {
             let refused = refusals(annotation);

@@ -9,6 +9,7 @@ mod filters;
 mod guards;
 mod passwords;
 mod reflection;
+mod roles;
 mod sessions;
 mod static_file;
 mod status;
@@ -19,6 +20,7 @@ fn main() {
         add_path::labs(),
         bfd::labs(),
         reflection::labs(),
+        roles::labs(),
         cluster::labs(),
         configuration::labs(),
         drain::labs(),

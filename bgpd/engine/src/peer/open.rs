@@ -10,7 +10,7 @@ use crate::reason::Diagnosis;
 use crate::restart::kept_families;
 use crate::session::{Event, State};
 use crate::status::SessionState;
-use crate::wire::{AddPathMode, Capabilities, ExpectedAs, GracefulRestart, OpenExpectation, OpenMessage};
+use crate::wire::{AddPathMode, Capabilities, ExpectedAs, GracefulRestart, OpenExpectation, OpenMessage, Role};
 
 /// How long a connection with a valid OPEN waits for one that must win but is mute.
 const COLLISION_WAIT: Duration = Duration::from_secs(5);
@@ -34,9 +34,20 @@ impl Peer {
             link_local_next_hop: link_local,
             graceful_restart: self.our_restart(speaker),
             add_path: self.our_add_path(),
+            roles: self.role(speaker.local_as).map(Role::code).into_iter().collect(),
             ..Capabilities::default()
         };
         OpenMessage::new(local_as, hold_time, speaker.router_id, capabilities)
+    }
+
+    /// Our role towards it; none inside our AS (RFC 9234 §3.1).
+    fn role(&self, speaker_as: u32) -> Option<Role> {
+        let internal = match self.config.remote_as {
+            RemoteAs::Exactly(as_number) => as_number == self.local_as(speaker_as),
+            RemoteAs::Internal => true,
+            RemoteAs::External => false,
+        };
+        self.config.role.filter(|_| !internal)
     }
 
     fn our_add_path(&self) -> Vec<(Family, AddPathMode)> {
@@ -68,8 +79,8 @@ impl Peer {
             minimum_hold_time: 0,
             families: self.config.families.clone(),
             required: Capabilities::default(),
-            role: None,
-            strict_role: false,
+            role: self.role(speaker.local_as),
+            strict_role: self.config.strict_role,
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use super::leak;
 use crate::config::{ExportPolicy, NextHopMode, PeerKind};
 use crate::filter::{FilterAction, FilterRule, RuleId, Rules, is_calico};
 use crate::reason::Withheld;
 use crate::rib::{Best, Source};
-use crate::wire::{Community, NextHop, PathAttributes};
+use crate::wire::{Community, NextHop, PathAttributes, Role};
 
 /// LOCAL_PREF towards internal routers of routes that have Calico's inside the cluster.
 const ROUTER_LOCAL_PREF: u32 = 100;
@@ -29,6 +30,8 @@ pub(crate) struct Recipient {
     /// It takes IPv4 next hops for this family.
     pub(crate) takes_v4: bool,
     pub(crate) calico_local_pref: bool,
+    /// Our role towards it.
+    pub(crate) role: Option<Role>,
     /// We are about to go: what leads through us is told as a last resort (RFC 8326).
     pub(crate) draining: bool,
     /// Its export filter in this family.
@@ -77,6 +80,8 @@ pub(crate) fn export(
         return Err(Withheld::NonClient);
     }
     let next_hop = out_next_hop(next_hop, source, recipient)?;
+    let otc = best.attributes.otc().or_else(|| source.and_then(|it| leak::set_on_ingress(it.role?)));
+    let otc = leak::on_egress(recipient.role, recipient.local_as, otc)?;
     let mut attributes = best.in_force();
     if let Some((_, rule)) = rule {
         rule.apply(&mut attributes);
@@ -90,6 +95,7 @@ pub(crate) fn export(
     if recipient.internal {
         attributes.local_pref = local_pref.or(attributes.local_pref);
     }
+    attributes.otc = otc;
     // What is only reflected does not lead through us, and stays where it is when we go.
     if recipient.draining && reflected.is_none() {
         last_resort(&mut attributes, recipient);

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::CompiledGuards;
+use super::{CompiledGuards, leak};
 use crate::config::{ImportPolicy, PeerKind};
 use crate::filter::Rules;
 use crate::prefix::PerFamily;
 use crate::reason::Refusal;
-use crate::wire::{Community, NextHop, PathAttributes};
+use crate::wire::{Community, NextHop, PathAttributes, Role};
 
 /// LOCAL_PREF of routes that come without one.
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -24,6 +24,8 @@ pub(crate) struct Importer {
     pub(crate) speaker_as: u32,
     /// AS used on the session.
     pub(crate) local_as: u32,
+    /// Our role towards it, and its AS.
+    pub(crate) role: Option<(Role, u32)>,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) cluster_id: Ipv4Addr,
     /// Our end of the session.
@@ -44,6 +46,9 @@ pub(crate) fn admit(
         _ => {}
     }
     check_loops(received, importer)?;
+    if importer.role.is_some_and(|role| leak::is_leak(role, received.otc)) {
+        return Err(Refusal::RouteLeak);
+    }
     let (address, link_local) = (next_hop.address(), next_hop.link_local().map(IpAddr::V6));
     let is_own = |it: IpAddr| Some(it) == importer.local_address || guards.is_own_address(it);
     if next_hop.is_martian() {

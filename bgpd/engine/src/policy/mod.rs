@@ -4,6 +4,7 @@ mod export;
 mod filtering;
 mod guards;
 mod import;
+pub(crate) mod leak;
 
 pub(crate) use export::{OutNextHop, Recipient, export};
 pub(crate) use filtering::Filtering;

@@ -80,6 +80,12 @@ impl Attributes {
         &self.0.summary
     }
 
+    /// ONLY_TO_CUSTOMER (RFC 9234).
+    pub(crate) fn otc(&self) -> Option<u32> {
+        let octets = Block(&self.0.octets).value(AttributeCode::ONLY_TO_CUSTOMER);
+        octets.try_into().ok().map(u32::from_be_bytes)
+    }
+
     /// True if both have the same AS_PATH.
     pub(crate) fn has_as_path_of(&self, other: &Self) -> bool {
         self == other || self.as_path() == other.as_path()

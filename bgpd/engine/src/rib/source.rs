@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::PeerKind;
 use crate::prefix::{Family, PerFamily};
+use crate::wire::Role;
 
 /// A peer, or this speaker itself, as the tables know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,8 @@ pub(crate) struct Source {
     pub(crate) identifier: Ipv4Addr,
     /// LOCAL_PREF on the session follows Calico's rule.
     pub(crate) calico_local_pref: bool,
+    /// Our role towards it, and its AS (RFC 9234).
+    pub(crate) role: Option<(Role, u32)>,
     pub(crate) counts: PerFamily<Counts>,
 }
 

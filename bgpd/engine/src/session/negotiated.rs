@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::config::PeerConfig;
 use crate::prefix::{Family, PerFamily};
 use crate::wire::{
-    AddPathMode, Capabilities, EncodeContext, GracefulRestart, MAX_EXTENDED_LENGTH, MAX_LENGTH, OpenMessage,
+    AddPathMode, Capabilities, EncodeContext, GracefulRestart, MAX_EXTENDED_LENGTH, MAX_LENGTH, OpenMessage, Role,
     UpdateContext,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Negotiated {
     pub(crate) route_refresh: bool,
     pub(crate) enhanced_route_refresh: bool,
     pub(crate) link_local_next_hop: bool,
+    /// Our role towards the peer, whether it told its own or not (RFC 9234 §4.2).
+    pub(crate) role: Option<Role>,
     pub(crate) capabilities_sent: Capabilities,
     pub(crate) capabilities_received: Capabilities,
 }
@@ -89,6 +91,7 @@ impl Negotiated {
             route_refresh: received.route_refresh,
             enhanced_route_refresh: sent.enhanced_route_refresh && received.enhanced_route_refresh,
             link_local_next_hop: sent.link_local_next_hop && received.link_local_next_hop,
+            role: sent.roles.first().copied().and_then(Role::from_code),
             capabilities_sent: sent.clone(),
             capabilities_received: received.clone(),
         }

@@ -193,7 +193,7 @@ impl Speaker {
     }
 
     /// Judges stored paths anew, of one peer or of all.
-    fn judge_again(&mut self, only: Option<PeerId>) {
+    pub(super) fn judge_again(&mut self, only: Option<PeerId>) {
         let mut judges: HashMap<PeerId, Judge, FixedState> = HashMap::with_hasher(FixedState::default());
         for (_, peer) in &self.peers {
             if only.is_none_or(|id| id == peer.id)
@@ -208,7 +208,7 @@ impl Speaker {
     }
 
     /// What is sent of a peer's routes depends on what it is to us.
-    fn export_again(&mut self, id: PeerId) {
+    pub(super) fn export_again(&mut self, id: PeerId) {
         self.tables.v4.export_again(id);
         self.tables.v6.export_again(id);
     }
@@ -276,6 +276,8 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
         || former.passive != config.passive
         || former.enforce_first_as != config.enforce_first_as
         || former.graceful_restart != config.graceful_restart
+        || former.role != config.role
+        || former.strict_role != config.strict_role
         || former.add_path.mode() != config.add_path.mode()
         || former.transport != config.transport
 }

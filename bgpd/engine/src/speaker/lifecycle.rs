@@ -65,7 +65,9 @@ impl Speaker {
         let restart = session.graceful_restart.as_ref();
         let dropped = peer.retention.resume(now, restart, &peer.config.graceful_restart);
         let client = peer.config.route_reflector_client && session.internal;
-        let counts = self.tables.shared.sources.get(id).map(|it| it.counts).unwrap_or_default();
+        let former = self.tables.shared.sources.get(id);
+        let counts = former.map(|it| it.counts).unwrap_or_default();
+        let former_role = former.and_then(|it| it.role);
         let Some(peer) = self.peers.get(id.index()) else { return };
         let source = Source {
             address: peer.config.address,
@@ -75,9 +77,15 @@ impl Speaker {
             local_as: session.local_as,
             identifier: session.peer_identifier,
             calico_local_pref: peer.config.calico_local_pref && session.internal,
+            role: session.role.map(|role| (role, session.peer_as)),
             counts,
         };
+        let role_changed = source.role != former_role;
         self.tables.shared.sources.set(id, Some(source));
+        if role_changed {
+            self.judge_again(Some(id));
+            self.export_again(id);
+        }
         for family in dropped.families() {
             self.drop_stale(id, family);
         }

@@ -105,6 +105,7 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
             takes_v6,
             takes_v4,
             calico_local_pref: config.calico_local_pref && session.internal,
+            role: session.role,
             draining: speaker.draining,
             filter: config.filters.export[family].clone(),
         },

@@ -119,6 +119,7 @@ impl Speaker {
             allow_own_as: peer.config.allow_own_as,
             speaker_as: self.config.local_as,
             local_as: source.local_as,
+            role: source.role,
             router_id: self.config.router_id,
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
             local_address: peer.local_address(),

@@ -1,5 +1,7 @@
 //! Capabilities of OPEN (RFC 5492) that the speaker knows.
 
+use std::fmt;
+
 use bytes::BufMut;
 use zettabgp::{BgpCapAddPath, BgpCapGR, BgpCapLLGR};
 
@@ -86,7 +88,9 @@ pub enum Role {
 impl Role {
     const ALL: [Self; 5] = [Self::Provider, Self::RouteServer, Self::RouteServerClient, Self::Customer, Self::Peer];
 
-    const fn code(self) -> u8 {
+    /// The code of a role.
+    #[must_use]
+    pub const fn code(self) -> u8 {
         match self {
             Self::Provider => 0,
             Self::RouteServer => 1,
@@ -112,6 +116,18 @@ impl Role {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.code() == code)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "provider",
+            Self::RouteServer => "route server",
+            Self::RouteServerClient => "route server client",
+            Self::Customer => "customer",
+            Self::Peer => "peer",
+        })
     }
 }
 

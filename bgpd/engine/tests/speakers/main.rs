@@ -14,6 +14,7 @@ mod filters;
 mod net;
 mod properties;
 mod restart;
+mod roles;
 mod routes;
 mod sessions;
 

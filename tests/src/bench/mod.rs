@@ -12,6 +12,7 @@ mod usage;
 use std::{fs, thread::available_parallelism};
 
 use anyhow::{Context, Result};
+pub use bgp::Workload;
 use fabric::{Need, require};
 use report::Report;
 
@@ -22,10 +23,8 @@ pub enum Part {
     Cni,
     /// A NetworkPolicy from the datastore into the kernel.
     Policy,
-    /// A table of prefixes from one peer to another, against other speakers.
-    Bgp,
-    /// The blocks of many clients through a reflector, against other speakers.
-    Reflector,
+    /// A BGP speaker at work, against other speakers.
+    Bgp(Workload),
 }
 
 /// How much is measured.
@@ -52,8 +51,7 @@ pub fn run(parts: &[Part], options: &Options) -> Result<()> {
         match part {
             Part::Cni => cni::measure(options, &mut report)?,
             Part::Policy => policy::measure(options, &mut report)?,
-            Part::Bgp => bgp::measure(options, &mut report)?,
-            Part::Reflector => bgp::reflector::measure(options, &mut report)?,
+            Part::Bgp(workload) => bgp::measure(*workload, options, &mut report)?,
         }
         report.note(load()?);
         println!("{report}");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use tests::bench::{self, Options, Part};
+use tests::bench::{self, Options, Part, Workload};
 
 /// Measures tortie beside others and prints the ratios. Asserts nothing.
 #[derive(Parser)]
@@ -28,7 +28,11 @@ enum Name {
     Cni,
     Policy,
     Bgp,
+    Many,
     Reflector,
+    Mesh,
+    Kernel,
+    Scale,
 }
 
 fn main() -> Result<()> {
@@ -37,11 +41,15 @@ fn main() -> Result<()> {
     let part = |name: &Name| match name {
         Name::Cni => Part::Cni,
         Name::Policy => Part::Policy,
-        Name::Bgp => Part::Bgp,
-        Name::Reflector => Part::Reflector,
+        Name::Bgp => Part::Bgp(Workload::Table),
+        Name::Many => Part::Bgp(Workload::Many),
+        Name::Reflector => Part::Bgp(Workload::Reflector),
+        Name::Mesh => Part::Bgp(Workload::Mesh),
+        Name::Kernel => Part::Bgp(Workload::Kernel),
+        Name::Scale => Part::Bgp(Workload::Scale),
     };
-    let all = vec![Name::Cni, Name::Policy, Name::Bgp, Name::Reflector];
-    let parts: Vec<_> = if line.parts.is_empty() { &all } else { &line.parts }.iter().map(part).collect();
+    let all = Name::value_variants();
+    let parts: Vec<_> = if line.parts.is_empty() { all } else { &line.parts }.iter().map(part).collect();
     let options =
         Options { rounds: line.rounds.max(1), quick: line.quick, full: line.full, dual_stack: line.dual_stack };
     bench::run(&parts, &options)

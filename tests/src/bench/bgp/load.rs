@@ -40,8 +40,11 @@ pub(super) struct Table {
 impl Table {
     /// A table of `count` prefixes and about an eighth as many sets of path attributes, as `as_number` announces it from
     /// `next_hop`.
+    ///
+    /// The prefixes are always the same ones, the attributes those of the sender.
     pub(super) fn like_the_internet(count: usize, as_number: u32, next_hop: Ipv4Addr) -> Result<Self> {
         let mut random = Random(0x746f_7274_6965);
+        let mut of_sender = Random(as_number.into());
         let mut seen = HashSet::with_capacity(count);
         let (mut announcements, mut withdrawals) = (BytesMut::new(), BytesMut::new());
         let mut all = Vec::with_capacity(count);
@@ -57,7 +60,7 @@ impl Table {
             }
             all.extend_from_slice(&group);
             attribute_sets += 1;
-            announce(&random.attributes(as_number), next_hop, group, &mut announcements)?;
+            announce(&of_sender.attributes(as_number), next_hop, group, &mut announcements)?;
         }
         let fingerprint = all.iter().fold(0_u64, |sum, nlri| sum.wrapping_add(fingerprint(nlri.prefix)));
         pack_withdrawals(&context(), all, &mut withdrawals);
@@ -70,9 +73,10 @@ impl Table {
         })
     }
 
-    /// A table of one prefix that no other table has: what comes through proves that the way is open.
-    pub(super) fn scout(as_number: u32, next_hop: Ipv4Addr) -> Result<Self> {
-        let prefix = Ipv4Prefix::host(Ipv4Addr::new(198, 51, 100, 1));
+    /// A table of one host prefix that no other table has: what comes through proves that the way is open, or that
+    /// everything before it has come through.
+    pub(super) fn scout(number: u8, as_number: u32, next_hop: Ipv4Addr) -> Result<Self> {
+        let prefix = Ipv4Prefix::host(Ipv4Addr::new(198, 51, 100, number));
         let (mut announcements, mut withdrawals) = (BytesMut::new(), BytesMut::new());
         let nlri = Nlri { prefix, path_id: None };
         let attributes = PathAttributes { as_path: AsPath::from_sequence(&[as_number]), ..PathAttributes::default() };

@@ -1,7 +1,11 @@
 //! How long a speaker takes between its peers: a table from one to another, and a reflector between many clients.
 
+mod kernel;
 mod load;
-pub(super) mod reflector;
+mod many;
+mod mesh;
+mod reflector;
+mod scale;
 mod session;
 mod speaker;
 mod tally;
@@ -17,7 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use fabric::{Lab, Node, Process, require};
 use load::Table;
 use session::Session;
-use speaker::Software;
+use speaker::{Setup, Software};
 
 use super::{
     Options,
@@ -73,8 +77,36 @@ const MEASURES: [Measure; 4] = [
     ("resident", Unit::Octets, |run| run.usage.resident as f64),
 ];
 
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// A table from one peer to another.
+    Table,
+    /// The same prefixes from ten peers, differing paths.
+    Many,
+    /// The blocks of many clients through a reflector.
+    Reflector,
+    /// A node of a full mesh.
+    Mesh,
+    /// A table into the kernel.
+    Kernel,
+    /// Ours alone at 1×, 4× and 16×.
+    Scale,
+}
+
 /// Compares the speakers that are installed.
-pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
+pub(super) fn measure(workload: Workload, options: &Options, report: &mut Report) -> Result<()> {
+    match workload {
+        Workload::Table => tables(options, report),
+        Workload::Many => many::measure(options, report),
+        Workload::Reflector => reflector::measure(options, report),
+        Workload::Mesh => mesh::measure(options, report),
+        Workload::Kernel => kernel::measure(options, report),
+        Workload::Scale => scale::measure(options, report),
+    }
+}
+
+fn tables(options: &Options, report: &mut Report) -> Result<()> {
     let mut sizes = vec![if options.quick { 10_000 } else { 100_000 }];
     if options.full {
         sizes.push(1_000_000);
@@ -154,7 +186,7 @@ fn run(software: Software, table: &Table) -> Result<Run> {
     let (source, speaker, sink) = (lab.host("source")?, lab.host("speaker")?, lab.host("sink")?);
     connect(&lab, &source, &speaker, "source", SOURCE)?;
     connect(&lab, &sink, &speaker, "sink", SINK)?;
-    let running = software.start(&speaker, &[SOURCE, SINK])?;
+    let running = software.start(&speaker, &Setup::of(&[SOURCE, SINK]))?;
     let outcome = exchange(&source, &sink, running.as_ref(), table);
     if outcome.is_err() {
         lab.dump_logs();
@@ -171,7 +203,7 @@ fn exchange(source: &Node, sink: &Node, running: Option<&Process>, table: &Table
     let source = Session::dial(source, SOURCE.as_number, SOURCE.remote, SOURCE.local)?;
     let mut sink = Session::dial(sink, SINK.as_number, SINK.remote, SINK.local)?;
     source.drain()?;
-    let scout = Table::scout(SOURCE.as_number, SOURCE.remote)?;
+    let scout = Table::scout(1, SOURCE.as_number, SOURCE.remote)?;
     announce(&source, &mut sink, &scout).context("one prefix")?;
     withdraw(&source, &mut sink, &scout).context("one prefix")?;
     let announced = announce(&source, &mut sink, table).context("announcing")?;

@@ -16,7 +16,13 @@ use engine::{
 use fabric::{Lab, Process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{LOCAL_AS, Peer, installed, load::announce, session::Session, speaker::Software, tally::fingerprint};
+use super::{
+    LOCAL_AS, Peer, installed,
+    load::announce,
+    session::Session,
+    speaker::{Setup, Software},
+    tally::fingerprint,
+};
 use crate::bench::{
     Options,
     report::{Report, Row, Unit, median, percentile, seconds},
@@ -35,9 +41,9 @@ const REFLECTOR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// Seconds that a run of one speaker took.
 #[derive(Clone, Debug, Default)]
-struct Run {
+pub(super) struct Run {
     /// First octet sent to the last prefix at the last client.
-    converged: f64,
+    pub(super) converged: f64,
     cpu: f64,
     /// Each change from its sending to its arrival at the last client.
     changes: Vec<f64>,
@@ -52,7 +58,7 @@ const CHURN: [Measure; 2] = [
 ];
 
 /// Compares the speakers that are there.
-pub(in crate::bench) fn measure(options: &Options, report: &mut Report) -> Result<()> {
+pub(super) fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let speakers = installed(report);
     let sizes: &[u32] = if options.quick { &[20] } else { &[CHURN_CLIENTS, 500] };
     for clients in sizes {
@@ -110,7 +116,7 @@ fn aim(clients: u32, measure: &str) -> Option<f64> {
     }
 }
 
-fn run(software: Software, clients: u32, churns: bool) -> Result<Run> {
+pub(super) fn run(software: Software, clients: u32, churns: bool) -> Result<Run> {
     let lab = Lab::new("bench-rr")?;
     let (reflector, outside) = (lab.host("reflector")?, lab.host("clients")?);
     let peers: Vec<_> =
@@ -118,7 +124,7 @@ fn run(software: Software, clients: u32, churns: bool) -> Result<Run> {
     let addresses: Vec<_> = peers.iter().map(|peer| format!("{}/16", peer.remote)).collect();
     let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
     lab.link(&outside.port("eth0", &addresses), &reflector.port("eth0", &[&format!("{REFLECTOR}/16")]))?;
-    let running = software.start(&reflector, &peers)?.ok_or_else(|| anyhow!("no process"))?;
+    let running = software.start(&reflector, &Setup::of(&peers))?.ok_or_else(|| anyhow!("no process"))?;
     let dialled = peers.iter().map(|peer| Session::dial(&outside, peer.as_number, peer.remote, peer.local));
     let outcome = dialled.collect::<Result<Vec<_>>>().and_then(|sessions| exchange(sessions, &running, churns));
     if outcome.is_err() {

@@ -102,6 +102,26 @@ impl Session {
         }
     }
 
+    /// Receives until `done` and until nothing more came for a while, and says when the last octet came.
+    pub(super) fn receive_until_quiet(
+        &mut self,
+        deadline: Duration,
+        quiet: Duration,
+        done: impl Fn(&Tally) -> bool,
+    ) -> Result<Instant> {
+        let mut last = self.receive_until(deadline, &done)?;
+        self.stream.set_read_timeout(Some(quiet))?;
+        let is_nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        loop {
+            match self.read() {
+                Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_nothing) => return Ok(last),
+                outcome => outcome?,
+            }
+            last = Instant::now();
+            self.take_messages()?;
+        }
+    }
+
     /// Takes in what is there without waiting for more.
     pub(super) fn take_in(&mut self) -> Result<()> {
         self.stream.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The speakers that are compared: everything accepted and announced, nothing installed.
+//! The speakers that are compared: everything accepted and announced.
 
 use std::{
     fs::{self, Permissions},
@@ -33,6 +33,33 @@ pub(super) enum Software {
     Copy,
 }
 
+/// What it is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup<'a> {
+    /// Whom it waits for.
+    pub(super) peers: &'a [Peer],
+    /// Peers of its own AS are clients of its reflection.
+    pub(super) reflects: bool,
+    /// What it learns goes into the kernel; not with FRR and GoBGP, which leave that to zebra.
+    pub(super) installs: bool,
+}
+
+impl<'a> Setup<'a> {
+    /// A reflector that installs nothing.
+    pub(super) const fn of(peers: &'a [Peer]) -> Self {
+        Self { peers, reflects: true, installs: false }
+    }
+
+    fn is_client(&self, peer: &Peer) -> bool {
+        self.reflects && peer.is_internal()
+    }
+
+    /// The BGP Identifier: our address on the first session.
+    fn router_id(&self) -> Ipv4Addr {
+        self.peers.first().map_or(Ipv4Addr::LOCALHOST, |peer| peer.local)
+    }
+}
+
 impl Software {
     pub(super) const ALL: [Self; 5] = [Self::Tortie, Self::Bird, Self::Frr, Self::GoBgp, Self::Copy];
 
@@ -57,12 +84,11 @@ impl Software {
         }
     }
 
-    /// Starts it on a node, where it waits to be dialled by these peers. Peers of its own AS are clients of its reflection.
-    /// `None` is a thread of ours, which only copies between the two of the table.
-    pub(super) fn start(self, node: &Node, peers: &[Peer]) -> Result<Option<Process>> {
+    /// Starts it on a node, where it waits to be dialled by its peers. `None` is a thread of ours, which only copies between the two of the table.
+    pub(super) fn start(self, node: &Node, setup: &Setup<'_>) -> Result<Option<Process>> {
         let directory = node.directory();
         let file = directory.join("speaker.conf");
-        fs::write(&file, self.configuration(directory, peers))
+        fs::write(&file, self.configuration(directory, setup))
             .with_context(|| format!("writing {}", file.display()))?;
         let mut command = match self {
             Self::Tortie => Command::new(binary("bgpd")?),
@@ -89,44 +115,42 @@ impl Software {
         node.spawn("speaker", command).map(Some)
     }
 
-    fn configuration(self, directory: &Path, peers: &[Peer]) -> String {
+    fn configuration(self, directory: &Path, setup: &Setup<'_>) -> String {
         match self {
-            Self::Tortie => tortie(directory, peers),
-            Self::Bird => bird(peers),
-            Self::Frr => frr(peers),
-            Self::GoBgp => gobgp(peers),
+            Self::Tortie => tortie(directory, setup),
+            Self::Bird => bird(setup),
+            Self::Frr => frr(setup),
+            Self::GoBgp => gobgp(setup),
             Self::Copy => String::new(),
         }
     }
 }
 
-/// The BGP Identifier: our address on the first session.
-fn router_id(peers: &[Peer]) -> Ipv4Addr {
-    peers.first().map_or(Ipv4Addr::LOCALHOST, |peer| peer.local)
-}
-
-fn tortie(directory: &Path, peers: &[Peer]) -> String {
+fn tortie(directory: &Path, setup: &Setup<'_>) -> String {
     let describe = |peer: &Peer| {
         json!({
             "name": peer.name(), "address": peer.remote, "asNumber": peer.as_number, "holdTime": HOLD_TIME,
-            "passive": true, "import": "accept", "export": "accept", "routeReflectorClient": peer.is_internal(),
+            "passive": true, "import": "accept", "export": "accept", "routeReflectorClient": setup.is_client(peer),
         })
     };
     let config = json!({
-        "asNumber": LOCAL_AS, "routerId": router_id(peers), "installRoutes": false, "log": "warn",
-        "peers": peers.iter().map(describe).collect::<Vec<_>>(),
+        "asNumber": LOCAL_AS, "routerId": setup.router_id(), "installRoutes": setup.installs, "log": "warn",
+        "peers": setup.peers.iter().map(describe).collect::<Vec<_>>(),
         "socket": directory.join("bgpd.sock"), "stateDirectory": directory.join("state"),
     });
     // JSON is YAML.
     config.to_string()
 }
 
-fn bird(peers: &[Peer]) -> String {
+fn bird(setup: &Setup<'_>) -> String {
     let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\nrouter id {};\nprotocol device {{ scan time 60; }}\n",
-        router_id(peers)
+        setup.router_id()
     );
-    for peer in peers {
+    if setup.installs {
+        text += "protocol kernel { scan time 3600; ipv4 { export all; }; }\n";
+    }
+    for peer in setup.peers {
         text += &format!(
             "protocol bgp {} {{\n  local {} as {LOCAL_AS};\n  neighbor {} as {};\n  passive; hold time {HOLD_TIME};\n  \
              {}ipv4 {{ import all; export all; }};\n}}\n",
@@ -134,20 +158,20 @@ fn bird(peers: &[Peer]) -> String {
             peer.local,
             peer.remote,
             peer.as_number,
-            if peer.is_internal() { "rr client; " } else { "" },
+            if setup.is_client(peer) { "rr client; " } else { "" },
         );
     }
     text
 }
 
-fn frr(peers: &[Peer]) -> String {
+fn frr(setup: &Setup<'_>) -> String {
     let mut text = format!(
         "log stdout warnings\nrouter bgp {LOCAL_AS}\n bgp router-id {}\n no bgp ebgp-requires-policy\n \
          timers bgp {} {HOLD_TIME}\n",
-        router_id(peers),
+        setup.router_id(),
         HOLD_TIME / 3
     );
-    for peer in peers {
+    for peer in setup.peers {
         let (address, as_number) = (peer.remote, peer.as_number);
         text += &format!(
             " neighbor {address} remote-as {as_number}\n neighbor {address} passive\n \
@@ -155,15 +179,15 @@ fn frr(peers: &[Peer]) -> String {
         );
     }
     text += " address-family ipv4 unicast\n";
-    for peer in peers.iter().filter(|peer| peer.is_internal()) {
+    for peer in setup.peers.iter().filter(|peer| setup.is_client(peer)) {
         text += &format!("  neighbor {} route-reflector-client\n", peer.remote);
     }
     text + " exit-address-family\n"
 }
 
-fn gobgp(peers: &[Peer]) -> String {
-    let mut text = format!("[global.config]\nas = {LOCAL_AS}\nrouter-id = \"{}\"\n", router_id(peers));
-    for peer in peers {
+fn gobgp(setup: &Setup<'_>) -> String {
+    let mut text = format!("[global.config]\nas = {LOCAL_AS}\nrouter-id = \"{}\"\n", setup.router_id());
+    for peer in setup.peers {
         text += &format!(
             "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\npeer-as = {}\n\
              [neighbors.transport.config]\npassive-mode = true\n\
@@ -172,11 +196,11 @@ fn gobgp(peers: &[Peer]) -> String {
             peer.as_number,
             HOLD_TIME / 3
         );
-        if peer.is_internal() {
+        if setup.is_client(peer) {
             text += &format!(
                 "[neighbors.route-reflector.config]\nroute-reflector-client = true\n\
                  route-reflector-cluster-id = \"{}\"\n",
-                router_id(peers)
+                setup.router_id()
             );
         }
     }

@@ -10,6 +10,8 @@ pub(super) struct Tally {
     pub(super) announced: u64,
     /// Prefixes withdrawn, each as often as it was.
     pub(super) withdrawn: u64,
+    /// Host prefixes among those announced.
+    pub(super) hosts: u64,
     /// Sum of the fingerprints of what was announced less what was withdrawn: equal to the table's exactly when the
     /// table and nothing else is there.
     pub(super) held: u64,
@@ -21,11 +23,12 @@ impl Tally {
         let torn = || anyhow!("an UPDATE whose lengths do not fit");
         let (withdrawn, rest) = field(body).ok_or_else(torn)?;
         let (_, announced) = field(rest).ok_or_else(torn)?;
-        let (count, sum) = prefixes(withdrawn).ok_or_else(torn)?;
+        let (count, _, sum) = prefixes(withdrawn).ok_or_else(torn)?;
         self.withdrawn += count;
         self.held = self.held.wrapping_sub(sum);
-        let (count, sum) = prefixes(announced).ok_or_else(torn)?;
+        let (count, hosts, sum) = prefixes(announced).ok_or_else(torn)?;
         self.announced += count;
+        self.hosts += hosts;
         self.held = self.held.wrapping_add(sum);
         Ok(())
     }
@@ -37,17 +40,18 @@ fn field(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_be_bytes(*length).into())
 }
 
-/// Number of prefixes and sum of their fingerprints.
-fn prefixes(mut octets: &[u8]) -> Option<(u64, u64)> {
-    let (mut count, mut sum) = (0, 0_u64);
+/// Number of prefixes, of host prefixes among them, and the sum of their fingerprints.
+fn prefixes(mut octets: &[u8]) -> Option<(u64, u64, u64)> {
+    let (mut count, mut hosts, mut sum) = (0, 0, 0_u64);
     while let Some((length, rest)) = octets.split_first() {
         let (network, rest) = rest.split_at_checked(octets_of(*length))?;
         let bits = network.iter().fold(0, |bits, octet| bits << 8 | u64::from(*octet));
         sum = sum.wrapping_add(mix(bits << 8 | u64::from(*length)));
         count += 1;
+        hosts += u64::from(*length == 32);
         octets = rest;
     }
-    Some((count, sum))
+    Some((count, hosts, sum))
 }
 
 /// A number that stands for a prefix in sums.
@@ -78,9 +82,9 @@ mod tests {
         let expected = ["10.1.0.0/16", "192.0.2.0/24", "198.51.100.64/26"]
             .iter()
             .fold(0_u64, |sum, prefix| sum.wrapping_add(fingerprint(prefix.parse().unwrap())));
-        assert_eq!(tally, Tally { announced: 3, withdrawn: 0, held: expected });
+        assert_eq!(tally, Tally { announced: 3, withdrawn: 0, hosts: 0, held: expected });
         tally.count(&withdraw).unwrap();
-        assert_eq!(tally, Tally { announced: 3, withdrawn: 3, held: 0 });
+        assert_eq!(tally, Tally { announced: 3, withdrawn: 3, hosts: 0, held: 0 });
     }
 
     #[test]

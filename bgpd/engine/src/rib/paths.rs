@@ -46,6 +46,10 @@ impl Paths {
             Self::Several(paths) if paths.is_empty() => Self::One(path),
             Self::One(first) => Self::Several(vec![first, path]),
             Self::Several(mut paths) => {
+                // Doubling would leave a third of a table with many peers empty.
+                if paths.len() == paths.capacity() {
+                    paths.reserve_exact(2 + paths.len() / 8);
+                }
                 paths.push(path);
                 Self::Several(paths)
             }

@@ -51,6 +51,9 @@ fn text(event: &Event) -> String {
             format!("{peer}: more than {max} {family} prefixes, action {action:?}")
         }
         Event::EndOfRib { peer, family } => format!("{peer}: End-of-RIB of {family}"),
+        Event::LongLivedRetained { peer, family, time } => {
+            format!("{peer}: its {family} routes are kept as a last resort for {} s", time.as_secs())
+        }
         Event::StaleRetained { peer, time } => format!("{peer}: its routes are kept for {} s", time.as_secs()),
         Event::StaleRemoved { peer, family, routes } => format!("{peer}: {routes} stale {family} routes removed"),
         Event::SelectionStarted { family } => format!("{family}: restart complete, selecting routes"),

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use engine::{AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, PeerConfig, PrefixLimit, wire::Role};
-use resources::{AddressFamily, Bfd, GracefulRestart, MaxPrefixes, PeerOptions};
+use engine::{
+    AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, LongLivedRestart, PeerConfig, PerFamily,
+    PrefixLimit, wire::Role,
+};
+use resources::{AddressFamily, Bfd, GracefulRestart, LongLivedFamily, MaxPrefixes, PeerOptions};
+
+/// How long a peer shall keep our routes where nothing else is said.
+const STALE_TIME: Duration = Duration::from_secs(3600);
 
 /// Makes a peer what its options say; what they leave out stays.
 pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
@@ -27,6 +33,10 @@ pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
     }
     if let Some(restart) = &options.graceful_restart {
         graceful_restart(restart, &mut peer.graceful_restart);
+    }
+    if let Some(long_lived) = options.long_lived_restart {
+        peer.long_lived_restart = PerFamily::new(long_lived.ipv4.map(kept_long), long_lived.ipv6.map(kept_long));
+        peer.long_lived_to_all_internal = long_lived.to_all_internal;
     }
     peer.role = options.role.map(role);
     peer.strict_role = options.strict_role;
@@ -62,6 +72,13 @@ fn graceful_restart(options: &GracefulRestart, config: &mut GracefulRestartConfi
     config.enabled = options.enabled.unwrap_or(config.enabled);
     config.restart_time = options.restart_time.map_or(config.restart_time, |time| time.0);
     config.stale_time = options.stale_time.map_or(config.stale_time, |time| time.0);
+}
+
+fn kept_long(options: LongLivedFamily) -> LongLivedRestart {
+    LongLivedRestart {
+        stale_time: options.stale_time.map_or(STALE_TIME, |it| it.0),
+        max_stale_time: options.max_stale_time.map_or(Duration::MAX, |it| it.0),
+    }
 }
 
 const fn role(role: resources::Role) -> Role {

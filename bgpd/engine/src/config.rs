@@ -177,6 +177,11 @@ pub struct PeerConfig {
     pub route_reflector_client: bool,
     /// Graceful restart towards it (RFC 4724).
     pub graceful_restart: GracefulRestartConfig,
+    /// Long-lived graceful restart, per family (RFC 9494). Default off; without graceful restart it is ignored.
+    pub long_lived_restart: PerFamily<Option<LongLivedRestart>>,
+    /// Long-lived stale routes go to an internal peer that does not know what they are, too: with NO_EXPORT and LOCAL_PREF 0
+    /// (RFC 9494 §4.6). Default false.
+    pub long_lived_to_all_internal: bool,
     /// Next hop of what is sent to it.
     pub next_hop: NextHopMode,
     /// How often our AS number may occur in a path it sends. Default 0.
@@ -228,6 +233,8 @@ impl PeerConfig {
             passive: false,
             route_reflector_client: kind == PeerKind::Client,
             graceful_restart: GracefulRestartConfig::default(),
+            long_lived_restart: PerFamily::default(),
+            long_lived_to_all_internal: false,
             next_hop: NextHopMode::Auto,
             allow_own_as: 0,
             enforce_first_as: true,
@@ -266,6 +273,15 @@ impl Default for GracefulRestartConfig {
     fn default() -> Self {
         Self { enabled: true, restart_time: Duration::from_secs(120), stale_time: Duration::from_secs(360) }
     }
+}
+
+/// Long-lived graceful restart of one family with one peer (RFC 9494).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongLivedRestart {
+    /// How long the peer shall keep our routes after the restart time; 0: not at all. At most 2²⁴ − 1 s.
+    pub stale_time: Duration,
+    /// How long its routes are kept after its restart time, at most.
+    pub max_stale_time: Duration,
 }
 
 /// ADD-PATH towards one peer (RFC 7911 §4).

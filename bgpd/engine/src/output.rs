@@ -257,6 +257,15 @@ pub enum Event {
         /// At most for.
         time: Duration,
     },
+    /// The routes of a peer that did not come back in time are kept on, as a last resort (RFC 9494 §4.2).
+    LongLivedRetained {
+        /// Peer name.
+        peer: Arc<str>,
+        /// Family.
+        family: Family,
+        /// At most for.
+        time: Duration,
+    },
     /// Kept routes went because the peer did not announce them again.
     StaleRemoved {
         /// Peer name.

@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 
 use crate::wire::Notification;
 
-/// A step of the decision process (RFC 4271 §9.1.2.2, RFC 4456 §9), in order.
+/// A step of the decision process (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 9494 §4.4), in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
+    /// Long-lived stale paths behind all others (RFC 9494 §4.4).
+    LongLivedStale,
     /// Highest LOCAL_PREF.
     LocalPref,
     /// Our own routes before learned ones.
@@ -39,6 +41,7 @@ impl Step {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::LongLivedStale => "LongLivedStale",
             Self::LocalPref => "LocalPref",
             Self::LocallyOriginated => "LocallyOriginated",
             Self::AsPathLength => "AsPathLength",
@@ -89,7 +92,7 @@ impl fmt::Display for Loss {
                 write!(f, " ({value} > {best})")
             }
             Step::RouterId => write!(f, " ({} > {})", Ipv4Addr::from_bits(value), Ipv4Addr::from_bits(best)),
-            Step::LocallyOriginated | Step::EbgpOverIbgp | Step::PeerAddress => Ok(()),
+            Step::LongLivedStale | Step::LocallyOriginated | Step::EbgpOverIbgp | Step::PeerAddress => Ok(()),
         }
     }
 }
@@ -259,6 +262,8 @@ pub enum Withheld {
     ExportPolicy,
     /// The next hop cannot be told to this peer: its own address, or of a family it does not take.
     NextHopUnusable,
+    /// Long-lived stale, and the peer does not know what that is (RFC 9494 §4.3).
+    LongLivedStale,
     /// It goes to customers only, and the peer is none (RFC 9234 §5).
     OnlyToCustomer,
     /// Does not fit into a message.
@@ -284,6 +289,7 @@ impl Withheld {
             Self::NoExportPolicy => "NoExportPolicy",
             Self::ExportPolicy => "ExportPolicy",
             Self::NextHopUnusable => "NextHopUnusable",
+            Self::LongLivedStale => "LongLivedStale",
             Self::OnlyToCustomer => "OnlyToCustomer",
             Self::TooLarge => "TooLarge",
             Self::Filter(_) => "Filter",

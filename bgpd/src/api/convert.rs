@@ -103,6 +103,7 @@ fn capabilities(capabilities: &Capabilities) -> Vec<String> {
         (capabilities.extended_message, "extended messages"),
         (capabilities.four_octet_as.is_some(), "4-octet AS"),
         (capabilities.graceful_restart.is_some(), "graceful restart"),
+        (capabilities.long_lived_graceful_restart.is_some(), "long-lived graceful restart"),
     ];
     words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
     words.extend(capabilities.roles.iter().map(|code| match Role::from_code(*code) {

@@ -22,6 +22,7 @@ mod ipam;
 mod key;
 mod label_selector;
 mod log_severity;
+mod long_lived_restart;
 mod metadata;
 mod namespace;
 mod network;
@@ -63,6 +64,7 @@ pub use ipam::{
 pub use key::{Key, Kind};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, Operator};
 pub use log_severity::{LogSeverity, LogSeverityError};
+pub use long_lived_restart::{LongLivedFamily, LongLivedRestart};
 pub use metadata::ObjectMeta;
 pub use namespace::Namespace;
 pub use network::Cidr;

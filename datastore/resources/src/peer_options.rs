@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, ObjectMeta, Role};
+use crate::{Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, LongLivedRestart, ObjectMeta, Role};
 
 /// The annotation that holds [`PeerOptions`] as JSON. On a BGPPeer it is for the sessions of that object, on the
 /// BGPConfiguration `default` for the node-to-node mesh.
@@ -41,6 +41,9 @@ pub struct PeerOptions {
     /// Graceful restart (RFC 4724).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
+    /// Long-lived graceful restart (RFC 9494); default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_lived_restart: Option<LongLivedRestart>,
     /// What we are to it, so that no route leaks (RFC 9234); default none. It counts between two AS only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -155,6 +158,14 @@ impl PeerOptions {
         if let Some(limit) = &self.max_prefixes {
             limit.validate(at, out);
         }
+        if let Some(long_lived) = &self.long_lived_restart {
+            long_lived.validate(at, out);
+            let restart = self.graceful_restart.and_then(|it| it.enabled);
+            if restart == Some(false) {
+                let allowed = "absent where gracefulRestart is not enabled";
+                out.push(Invalid::new(at("longLivedRestart"), "", allowed));
+            }
+        }
         if self.strict_role && self.role.is_none() {
             out.push(Invalid::new(at("strictRole"), true, "absent unless role is set"));
         }
@@ -265,7 +276,7 @@ const fn three_quarters() -> u8 {
 }
 
 /// Seconds as a number, or a duration as the APIs write it.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct Visitor;
 
     impl<'de> de::Visitor<'de> for Visitor {
@@ -348,6 +359,7 @@ mod tests {
             "keepaliveTime": "3s", "connectRetryTime": "2s", "passive": true, "families": ["ipv4", "ipv6"],
             "maxPrefixes": {"limit": 500, "warnPercent": 80, "action": "restart", "restartAfter": "1m0s"},
             "gracefulRestart": {"enabled": true, "restartTime": "30s", "staleTime": "1m0s"},
+            "longLivedRestart": {"ipv4": {"staleTime": "1h0m0s"}, "ipv6": {"maxStaleTime": "2m0s"}, "toAllInternal": true},
             "role": "routeServerClient", "strictRole": true, "addPath": {"receive": true, "sendMax": 4},
             "bfd": {"minInterval": "0.1s", "multiplier": 5, "multihop": true, "minTTL": 250}}"#;
         assert_eq!(refusals(all), Vec::<String>::new());
@@ -381,6 +393,16 @@ mod tests {
             (r#"{"maxPrefixes": {"limit": 1, "action": "restart"}}"#, ".maxPrefixes.restartAfter", "set where"),
             (r#"{"maxPrefixes": {"limit": 1, "restartAfter": 5}}"#, ".maxPrefixes.restartAfter", "absent unless"),
             (r#"{"gracefulRestart": {"restartTime": 4096}}"#, ".gracefulRestart.restartTime", "0 to 4095 seconds"),
+            (
+                r#"{"longLivedRestart": {"ipv6": {"staleTime": 16777216}}}"#,
+                ".longLivedRestart.ipv6.staleTime",
+                "0 to 16777215 s",
+            ),
+            (
+                r#"{"longLivedRestart": {"ipv4": {}}, "gracefulRestart": {"enabled": false}}"#,
+                ".longLivedRestart",
+                "absent where gracefulRestart is not enabled",
+            ),
             (r#"{"role": "friend"}"#, "", "unknown variant `friend`"),
             (r#"{"strictRole": true}"#, ".strictRole", "absent unless role is set"),
             (r#"{"bfd": {"minInterval": "1ms"}}"#, ".bfd.minInterval", "from 10ms to 60s"),

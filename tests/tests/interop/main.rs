@@ -7,6 +7,7 @@ mod configuration;
 mod drain;
 mod filters;
 mod guards;
+mod long_lived;
 mod passwords;
 mod reflection;
 mod roles;
@@ -27,6 +28,7 @@ fn main() {
         filters::labs(),
         guards::labs(),
         static_file::labs(),
+        long_lived::labs(),
         passwords::labs(),
         status::labs(),
     ];

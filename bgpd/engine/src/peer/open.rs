@@ -10,12 +10,16 @@ use crate::reason::Diagnosis;
 use crate::restart::kept_families;
 use crate::session::{Event, State};
 use crate::status::SessionState;
-use crate::wire::{AddPathMode, Capabilities, ExpectedAs, GracefulRestart, OpenExpectation, OpenMessage, Role};
+use crate::wire::{
+    AddPathMode, Capabilities, ExpectedAs, GracefulRestart, LongLivedFamily, OpenExpectation, OpenMessage, Role,
+};
 
 /// How long a connection with a valid OPEN waits for one that must win but is mute.
 const COLLISION_WAIT: Duration = Duration::from_secs(5);
 /// Largest restart time that fits its field.
 const MAX_RESTART_TIME: u64 = 4095;
+/// Largest long-lived stale time that fits its field.
+const MAX_STALE_TIME: u64 = 0xff_ffff;
 
 impl Peer {
     /// Our OPEN.
@@ -34,6 +38,7 @@ impl Peer {
             link_local_next_hop: link_local,
             graceful_restart: self.our_restart(speaker),
             add_path: self.our_add_path(),
+            long_lived_graceful_restart: self.our_long_lived(speaker),
             roles: self.role(speaker.local_as).map(Role::code).into_iter().collect(),
             ..Capabilities::default()
         };
@@ -65,6 +70,19 @@ impl Peer {
             time: config.restart_time.as_secs().min(MAX_RESTART_TIME) as u16,
             families: self.config.families.iter().map(|family| (*family, forwarding(*family))).collect(),
         })
+    }
+
+    fn our_long_lived(&self, speaker: &SpeakerConfig) -> Option<Vec<LongLivedFamily>> {
+        let family = |family: &Family| {
+            let stale_time = self.config.long_lived_restart[*family]?.stale_time.as_secs();
+            Some(LongLivedFamily {
+                family: *family,
+                forwarding: self.ever_established || speaker.forwarding_preserved[*family],
+                stale_time: stale_time.min(MAX_STALE_TIME) as u32,
+            })
+        };
+        let families: Vec<LongLivedFamily> = self.config.families.iter().filter_map(family).collect();
+        Some(families).filter(|it| !it.is_empty() && self.config.graceful_restart.enabled)
     }
 
     fn expectation(&self, speaker: &SpeakerConfig) -> OpenExpectation {

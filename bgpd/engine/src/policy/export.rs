@@ -30,12 +30,25 @@ pub(crate) struct Recipient {
     /// It takes IPv4 next hops for this family.
     pub(crate) takes_v4: bool,
     pub(crate) calico_local_pref: bool,
+    /// What it is told of long-lived stale routes.
+    pub(crate) long_lived: LongLivedStale,
     /// Our role towards it.
     pub(crate) role: Option<Role>,
     /// We are about to go: what leads through us is told as a last resort (RFC 8326).
     pub(crate) draining: bool,
     /// Its export filter in this family.
     pub(crate) filter: Rules,
+}
+
+/// What becomes of long-lived stale routes (RFC 9494).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum LongLivedStale {
+    /// The recipient knows what they are.
+    Told,
+    /// It does not, but is internal and gets them so that they lose against everything else (§4.6).
+    Disguised,
+    /// It does not get them.
+    Withheld,
 }
 
 /// Where an exported path points.
@@ -68,6 +81,9 @@ pub(crate) fn export(
     if best.attributes.summary().no_export && !recipient.internal {
         return Err(Withheld::NoExport);
     }
+    if best.attributes.summary().long_lived_stale && recipient.long_lived == LongLivedStale::Withheld {
+        return Err(Withheld::LongLivedStale);
+    }
     match rule {
         Some((id, FilterRule { action: FilterAction::Reject, .. })) => return Err(Withheld::Filter(id)),
         // Calico accepts for good: its built-in policy comes only behind the filters.
@@ -96,6 +112,9 @@ pub(crate) fn export(
         attributes.local_pref = local_pref.or(attributes.local_pref);
     }
     attributes.otc = otc;
+    if best.attributes.summary().long_lived_stale && recipient.long_lived == LongLivedStale::Disguised {
+        disguise(&mut attributes);
+    }
     // What is only reflected does not lead through us, and stays where it is when we go.
     if recipient.draining && reflected.is_none() {
         last_resort(&mut attributes, recipient);
@@ -170,6 +189,14 @@ fn last_resort(attributes: &mut PathAttributes, recipient: &Recipient) {
     }
     if recipient.internal {
         attributes.local_pref = Some(0);
+    }
+}
+
+/// RFC 9494 §4.6.
+fn disguise(attributes: &mut PathAttributes) {
+    attributes.local_pref = Some(0);
+    if !attributes.communities.contains(&Community::NO_EXPORT) {
+        attributes.communities.push(Community::NO_EXPORT);
     }
 }
 

@@ -6,7 +6,7 @@ mod guards;
 mod import;
 pub(crate) mod leak;
 
-pub(crate) use export::{OutNextHop, Recipient, export};
+pub(crate) use export::{LongLivedStale, OutNextHop, Recipient, export};
 pub(crate) use filtering::Filtering;
 pub(crate) use guards::CompiledGuards;
 pub(crate) use import::{Importer, admit};

@@ -43,6 +43,10 @@ pub(crate) struct Summary {
     pub(crate) as_path_is_empty: bool,
     /// GRACEFUL_SHUTDOWN (RFC 8326).
     pub(crate) graceful_shutdown: bool,
+    /// LLGR_STALE (RFC 9494).
+    pub(crate) long_lived_stale: bool,
+    /// NO_LLGR (RFC 9494).
+    pub(crate) no_long_lived: bool,
     /// NO_ADVERTISE (RFC 1997).
     pub(crate) no_advertise: bool,
     /// NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
@@ -64,6 +68,8 @@ impl Summary {
             origin: value.origin,
             as_path_is_empty: value.as_path.is_empty(),
             graceful_shutdown: has(Community::GRACEFUL_SHUTDOWN),
+            long_lived_stale: has(Community::LLGR_STALE),
+            no_long_lived: has(Community::NO_LLGR),
             no_advertise: has(Community::NO_ADVERTISE),
             no_export: has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED),
         }
@@ -150,6 +156,16 @@ impl Interner {
     /// The shared copy of what an import filter made of received attributes.
     pub(crate) fn intern_changed(&mut self, value: &PathAttributes, received: &Attributes) -> Attributes {
         self.intern_made_of(value, Some(received))
+    }
+
+    /// The same with LLGR_STALE (RFC 9494 §4.2).
+    pub(crate) fn intern_long_lived(&mut self, attributes: &Attributes) -> Attributes {
+        if attributes.summary().long_lived_stale {
+            return attributes.clone();
+        }
+        let mut value = attributes.value();
+        value.communities.push(Community::LLGR_STALE);
+        self.intern_changed(&value, attributes.received())
     }
 
     fn intern_made_of(&mut self, value: &PathAttributes, received: Option<&Attributes>) -> Attributes {

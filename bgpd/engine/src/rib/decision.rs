@@ -1,4 +1,4 @@
-//! The decision process (RFC 4271 §9.1.2.2, RFC 4456 §9).
+//! The decision process (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 9494 §4.4).
 //!
 //! MULTI_EXIT_DISC is compared within a neighbour AS only, so "better" is no order: a path can lose to one that is itself
 //! eliminated. Each step therefore eliminates from the whole set of candidates, and the result cannot depend on the order
@@ -11,6 +11,8 @@ use crate::reason::{Loss, Step};
 /// What the decision compares of an eligible path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
+    /// A last resort (RFC 9494 §4.4).
+    pub(crate) long_lived_stale: bool,
     pub(crate) local_pref: u32,
     pub(crate) local: bool,
     pub(crate) as_path_length: u32,
@@ -100,6 +102,7 @@ impl Elimination<'_> {
 pub(crate) fn decide(candidates: &[Candidate], options: Options) -> Decision {
     let left: Vec<usize> = (0..candidates.len()).collect();
     let mut set = Elimination { candidates, left, losses: vec![None; candidates.len()] };
+    set.lowest_number(Step::LongLivedStale, |it| u32::from(it.long_lived_stale));
     set.lowest(Step::LocalPref, |it| u32::MAX - it.local_pref, |it| it.local_pref);
     set.lowest_number(Step::LocallyOriginated, |it| u32::from(!it.local));
     set.lowest_number(Step::AsPathLength, |it| it.as_path_length);

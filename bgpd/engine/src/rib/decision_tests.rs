@@ -9,31 +9,43 @@ use crate::reason::Step;
 
 fn candidate() -> impl Strategy<Value = Candidate> {
     // Few values each, so that candidates are often equal up to a late step.
-    let early = (0..3u32, prop::bool::weighted(0.1), 0..2u32, 0..2u32, 0..3u32, prop::option::weighted(0.9, 0..3u32));
+    let early = (
+        prop::bool::weighted(0.2),
+        0..3u32,
+        prop::bool::weighted(0.1),
+        0..2u32,
+        0..2u32,
+        0..3u32,
+        prop::option::weighted(0.9, 0..3u32),
+    );
     let late = (any::<bool>(), prop::option::weighted(0.9, 0..3u32), 0..3u32, 0..2u32, 0..4u8, 0..2u32);
-    (early, late).prop_map(|((local_pref, local, as_path_length, origin, med, neighbour_as), late)| {
-        let (external, metric, router_id, cluster_list_length, peer, path_id) = late;
-        Candidate {
-            local_pref,
-            local,
-            as_path_length,
-            origin,
-            med,
-            neighbour_as,
-            external,
-            metric,
-            router_id,
-            cluster_list_length,
-            peer_address: IpAddr::from([192, 0, 2, peer]),
-            path_id,
-        }
-    })
+    (early, late).prop_map(
+        |((long_lived_stale, local_pref, local, as_path_length, origin, med, neighbour_as), late)| {
+            let (external, metric, router_id, cluster_list_length, peer, path_id) = late;
+            Candidate {
+                long_lived_stale,
+                local_pref,
+                local,
+                as_path_length,
+                origin,
+                med,
+                neighbour_as,
+                external,
+                metric,
+                router_id,
+                cluster_list_length,
+                peer_address: IpAddr::from([192, 0, 2, peer]),
+                path_id,
+            }
+        },
+    )
 }
 
 /// Whether `a` is removed because of `b` in a step; nothing but pairs.
 type Removes = fn(&Candidate, &Candidate) -> bool;
 
-const STEPS: [(Step, Removes); 11] = [
+const STEPS: [(Step, Removes); 12] = [
+    (Step::LongLivedStale, |a, b| a.long_lived_stale && !b.long_lived_stale),
     (Step::LocalPref, |a, b| a.local_pref < b.local_pref),
     (Step::LocallyOriginated, |a, b| !a.local && b.local),
     (Step::AsPathLength, |a, b| a.as_path_length > b.as_path_length),
@@ -110,6 +122,7 @@ proptest! {
 
 fn path(neighbour_as: u32, med: u32, router_id: u32, external: bool) -> Candidate {
     Candidate {
+        long_lived_stale: false,
         local_pref: 100,
         local: false,
         as_path_length: 2,

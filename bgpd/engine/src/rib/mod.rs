@@ -18,7 +18,7 @@ pub(crate) use next_hops::{KernelRoute, NextHopId, NextHops, Resolution};
 pub(crate) use paths::Paths;
 pub(crate) use selection::{Selector, ranked};
 pub(crate) use source::{PeerId, Source, Sources};
-pub(crate) use table::{Best, Entry, Path, PrefixId, Table};
+pub(crate) use table::{Best, Entry, Path, PrefixId, Staleness, Table};
 
 #[cfg(test)]
 mod decision_tests;

@@ -104,6 +104,7 @@ impl Selector<'_> {
         let source = self.sources.get(path.source);
         let router_id = attributes.originator_id.or(source.map(|it| it.identifier));
         Candidate {
+            long_lived_stale: attributes.long_lived_stale,
             local_pref: path.local_pref,
             local: path.source == PeerId::LOCAL,
             as_path_length: attributes.as_path_length,

@@ -23,6 +23,18 @@ impl PrefixId {
     }
 }
 
+/// Whether the session that a path came on is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Staleness {
+    /// It is.
+    #[default]
+    Fresh,
+    /// It was lost, and the peer may be back soon (RFC 4724).
+    Stale,
+    /// It was lost long ago: the path is a last resort and says so by LLGR_STALE (RFC 9494).
+    LongLived,
+}
+
 /// What one peer said about one prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct Path {
@@ -39,8 +51,7 @@ pub(crate) struct Path {
     pub(crate) why: Why,
     /// In the ECMP set.
     pub(crate) multipath: bool,
-    /// From a session that was lost.
-    pub(crate) stale: bool,
+    pub(crate) staleness: Staleness,
     /// Not yet announced again in a refresh (RFC 7313).
     pub(crate) unrefreshed: bool,
 }
@@ -257,7 +268,7 @@ impl<P: NetPrefix> Table<P> {
         if let Some(counts) = sources.counts_mut(path.source, P::FAMILY) {
             counts.received -= 1;
             counts.rejected -= u32::from(path.refusal().is_some());
-            counts.stale -= u32::from(path.stale);
+            counts.stale -= u32::from(path.staleness > Staleness::Fresh);
         }
         if let Some(next_hop) = path.next_hop {
             next_hops.release(next_hop);

@@ -1,6 +1,7 @@
 //! What two OPENs agreed on.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::config::PeerConfig;
 use crate::prefix::{Family, PerFamily};
@@ -26,6 +27,10 @@ pub(crate) struct Negotiated {
     pub(crate) send: EncodeContext,
     /// The peer's graceful restart capability, if we sent ours.
     pub(crate) graceful_restart: Option<GracefulRestart>,
+    /// How long the peer's stale routes may live after the restart time, where both agreed on it (RFC 9494).
+    pub(crate) long_lived: PerFamily<Option<Duration>>,
+    /// The peer knows what LLGR_STALE means (RFC 9494 §4.3).
+    pub(crate) takes_long_lived: bool,
     /// Both set the N bit (RFC 8538).
     pub(crate) notification_restart: bool,
     pub(crate) route_refresh: bool,
@@ -86,6 +91,9 @@ impl Negotiated {
                 add_path: add_path(sent, received),
                 extended_next_hop_v4: received.extended_next_hop,
             },
+            long_lived: long_lived(sent, received, config),
+            // RFC 9494 §4.5: nothing is said by it alone.
+            takes_long_lived: received.graceful_restart.is_some() && received.long_lived_graceful_restart.is_some(),
             notification_restart: notification(&sent.graceful_restart) && notification(&graceful_restart),
             graceful_restart,
             route_refresh: received.route_refresh,
@@ -96,4 +104,19 @@ impl Negotiated {
             capabilities_received: received.clone(),
         }
     }
+}
+
+/// How long each family is kept after the restart time: what the peer asks for, up to what is configured.
+fn long_lived(sent: &Capabilities, received: &Capabilities, config: &PeerConfig) -> PerFamily<Option<Duration>> {
+    let mut kept = PerFamily::default();
+    if sent.graceful_restart.is_none() || received.graceful_restart.is_none() {
+        return kept;
+    }
+    let ours: Vec<Family> = sent.long_lived_graceful_restart.iter().flatten().map(|it| it.family).collect();
+    for theirs in received.long_lived_graceful_restart.iter().flatten().filter(|it| ours.contains(&it.family)) {
+        let most = config.long_lived_restart[theirs.family].map_or(Duration::ZERO, |it| it.max_stale_time);
+        let time = Duration::from_secs(theirs.stale_time.into()).min(most);
+        kept[theirs.family] = Some(time).filter(|it| !it.is_zero());
+    }
+    kept
 }

@@ -13,7 +13,7 @@ use crate::peer::{Peer, Slot, Standing};
 use crate::policy::{CompiledGuards, Filtering, Importer, admit};
 use crate::prefix::{Family, NetPrefix};
 use crate::reason::{Diagnosis, Refusal, Why};
-use crate::rib::{Attributes, NextHopId, Path, PeerId};
+use crate::rib::{Attributes, NextHopId, Path, PeerId, Staleness};
 use crate::wire::{NextHop, Notification};
 
 impl Speaker {
@@ -276,6 +276,7 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
         || former.passive != config.passive
         || former.enforce_first_as != config.enforce_first_as
         || former.graceful_restart != config.graceful_restart
+        || former.long_lived_restart != config.long_lived_restart
         || former.role != config.role
         || former.strict_role != config.strict_role
         || former.add_path.mode() != config.add_path.mode()
@@ -336,7 +337,10 @@ fn judge_family<P: NetPrefix>(
         });
         let refusal = judged.as_ref().err().copied();
         let as_received = received.summary().local_pref.unwrap_or(0);
-        let (attributes, local_pref) = judged.unwrap_or((received, as_received));
+        let (mut attributes, local_pref) = judged.unwrap_or((received, as_received));
+        if refusal.is_none() && path.staleness == Staleness::LongLived {
+            attributes = interner.intern_long_lived(&attributes);
+        }
         if local_pref == path.local_pref && refusal == path.refusal() && attributes == path.attributes {
             return false;
         }

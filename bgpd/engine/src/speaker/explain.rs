@@ -8,7 +8,7 @@ use super::Speaker;
 use super::tables::FamilyTables;
 use crate::prefix::{Family, Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
 use crate::reason::{Refusal, Why, Withheld};
-use crate::rib::{Entry, Path, PeerId, PrefixId};
+use crate::rib::{Entry, Path, PeerId, PrefixId, Staleness};
 use crate::status::{Explanation, RouteQuery, RouteStatus, RouteTable};
 
 /// A table with the peer it belongs to looked up.
@@ -152,7 +152,7 @@ impl Speaker {
             best,
             multipath: path.multipath,
             installed: entry.fib_confirmed && (best || path.multipath),
-            stale: path.stale,
+            stale: path.staleness > Staleness::Fresh,
             path_id: path.path_id,
             why: if deferred { Why::Deferred } else { path.why },
             withheld: None,

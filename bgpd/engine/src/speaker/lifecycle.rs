@@ -7,7 +7,7 @@ use crate::output::{DownReason, Event as Said};
 use crate::peer::{Effect, Peer, Slot, Standing, diagnosis};
 use crate::prefix::{Family, PerFamily};
 use crate::reason::Diagnosis;
-use crate::restart::{Progress, retains};
+use crate::restart::Progress;
 use crate::rib::{PeerId, Source};
 use crate::session::{Event, Negotiated};
 use crate::status::SessionState;
@@ -62,8 +62,8 @@ impl Speaker {
         peer.refresh_until = PerFamily::default();
         peer.limits = PerFamily::default();
         peer.ever_established = true;
-        let restart = session.graceful_restart.as_ref();
-        let dropped = peer.retention.resume(now, restart, &peer.config.graceful_restart);
+        let capabilities = &session.capabilities_received;
+        let dropped = peer.retention.resume(now, capabilities, &peer.config.graceful_restart);
         let client = peer.config.route_reflector_client && session.internal;
         let former = self.tables.shared.sources.get(id);
         let counts = former.map(|it| it.counts).unwrap_or_default();
@@ -125,55 +125,6 @@ impl Speaker {
             && peer.standing == Standing::Running
         {
             peer.rest(&mut drive);
-        }
-    }
-
-    fn session_lost(&mut self, id: PeerId, reason: &DownReason, session: &Negotiated) {
-        self.tables.leave(id);
-        let now = self.now;
-        let Some(peer) = self.peers.get_mut(id.index()) else { return };
-        let keeps = retains(reason, session) && peer.config.graceful_restart.enabled;
-        let mut kept = PerFamily::default();
-        if keeps {
-            let time = peer.retention.begin(now, session);
-            kept = peer.retention.families;
-            self.events.push_back(Said::StaleRetained { peer: peer.name.clone(), time });
-        } else {
-            peer.retention = Default::default();
-        }
-        for family in Family::ALL {
-            // Routes stale from an earlier restart go first (RFC 4724 §4.2).
-            self.tables.purge(family, id, |path| !kept[family] || path.stale);
-            if kept[family] {
-                self.mark_stale(id, family);
-            }
-        }
-    }
-
-    /// Removes what a peer did not announce again.
-    pub(super) fn drop_stale(&mut self, id: PeerId, family: Family) {
-        let routes = self.tables.purge(family, id, |path| path.stale);
-        if let Some(peer) = self.get(id).filter(|_| routes > 0) {
-            self.events.push_back(Said::StaleRemoved { peer: peer.name.clone(), family, routes });
-        }
-    }
-
-    fn mark_stale(&mut self, id: PeerId, family: Family) {
-        let mut marked = 0;
-        let mut mark = |path: &mut crate::rib::Path| {
-            if path.source == id {
-                path.stale = true;
-                path.unrefreshed = false;
-                marked += 1;
-            }
-            false
-        };
-        match family {
-            Family::Ipv4Unicast => self.tables.v4.table.revise(|_, path| mark(path)),
-            Family::Ipv6Unicast => self.tables.v6.table.revise(|_, path| mark(path)),
-        }
-        if let Some(counts) = self.tables.shared.sources.counts_mut(id, family) {
-            counts.stale = marked;
         }
     }
 

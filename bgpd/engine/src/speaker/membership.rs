@@ -7,7 +7,7 @@ use super::tables::{FamilyTables, Shared};
 use crate::group::{Group, GroupKey, Member, Surroundings};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
-use crate::policy::Recipient;
+use crate::policy::{LongLivedStale, Recipient};
 use crate::prefix::{Family, NetPrefix};
 use crate::session::Negotiated;
 use crate::wire::NextHop;
@@ -105,6 +105,11 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
             takes_v6,
             takes_v4,
             calico_local_pref: config.calico_local_pref && session.internal,
+            long_lived: match (session.takes_long_lived, config.long_lived_to_all_internal && session.internal) {
+                (true, _) => LongLivedStale::Told,
+                (false, true) => LongLivedStale::Disguised,
+                (false, false) => LongLivedStale::Withheld,
+            },
             role: session.role,
             draining: speaker.draining,
             filter: config.filters.export[family].clone(),

@@ -10,6 +10,7 @@ mod input;
 mod lifecycle;
 mod membership;
 mod origins;
+mod retention;
 mod settle;
 mod status;
 mod tables;

@@ -8,7 +8,7 @@ use crate::filter::local_pref_of;
 use crate::instant::Instant;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, NetPrefix, Prefix};
 use crate::reason::Why;
-use crate::rib::{Attributes, Path, PeerId};
+use crate::rib::{Attributes, Path, PeerId, Staleness};
 use crate::wire::PathAttributes;
 
 /// LOCAL_PREF of our own routes where Calico's rule is off.
@@ -204,7 +204,7 @@ fn store<P: NetPrefix>(
         next_hop: None,
         why: Why::Undecided,
         multipath: false,
-        stale: false,
+        staleness: Staleness::Fresh,
         unrefreshed: false,
     };
     family.table.insert(prefix, path, sources, next_hops);

@@ -96,19 +96,6 @@ impl Speaker {
         }
     }
 
-    fn expire_retention(&mut self, id: PeerId) {
-        let now = self.now;
-        let Some(peer) = self.peers.get_mut(id.index()) else { return };
-        if peer.retention.deadline().is_none_or(|at| at > now) {
-            return;
-        }
-        let families = peer.retention.families;
-        peer.retention = Default::default();
-        for family in families.families() {
-            self.drop_stale(id, family);
-        }
-    }
-
     fn expire_refresh(&mut self, id: PeerId) {
         for family in Family::ALL {
             let now = self.now;

@@ -13,7 +13,7 @@ use crate::peer::{Peer, Slot, Standing};
 use crate::policy::{Filtering, Importer, admit};
 use crate::prefix::{Family, NetPrefix};
 use crate::reason::{Diagnosis, Refusal, Why};
-use crate::rib::{Attributes, Path, PeerId};
+use crate::rib::{Attributes, Path, PeerId, Staleness};
 use crate::session::Event;
 use crate::wire::{
     MessageKind, NextHop, Notification, Outcome, PathAttributes, Reach, RefreshKind, RouteRefresh, Update,
@@ -130,10 +130,7 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(id.index()) else { return };
         peer.end_of_rib_received[family] = true;
         self.events.push_back(Said::EndOfRib { peer: peer.name.clone(), family });
-        if std::mem::take(&mut peer.retention.families[family]) {
-            if !peer.retention.is_active() {
-                peer.retention = Default::default();
-            }
+        if peer.retention.end(family) {
             self.drop_stale(id, family);
         }
     }
@@ -273,7 +270,7 @@ impl Applying<'_> {
                 next_hop: Some(hop),
                 why: refusal.map_or(Why::Undecided, Why::Refused),
                 multipath: false,
-                stale: false,
+                staleness: Staleness::Fresh,
                 unrefreshed: false,
             };
             family.table.insert(nlri.prefix, path, &mut shared.sources, &mut shared.next_hops);

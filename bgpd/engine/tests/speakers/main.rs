@@ -11,6 +11,7 @@ mod add_path;
 mod bfd;
 mod drain;
 mod filters;
+mod long_lived;
 mod net;
 mod properties;
 mod restart;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use engine::{Action, ConnId, ConnectError, Guards, NextHopUpdate, PeerConfig, Reachability, Shutdown, Speaker};
+use engine::{Action, ConnId, ConnectError, Guards, NextHopUpdate, PeerConfig, Reachability, Shutdown};
 use proto::bgp::Event as EventMessage;
 use resources::LogSeverity;
 use tokio::{
@@ -25,6 +25,7 @@ use crate::{
     liveness::Report,
     nexthops::NextHopsHandle,
     password::{Password, Passwords},
+    recorded::{Recorded, Recording},
     sockets,
     source::Source,
     view::View,
@@ -49,7 +50,9 @@ pub(crate) struct Driver {
     pub(crate) next_hops: NextHopsHandle,
     pub(crate) farewells: Farewells,
     pub(crate) events: broadcast::Sender<EventMessage>,
-    pub(crate) speaker: Option<Speaker>,
+    pub(crate) speaker: Option<Recorded>,
+    /// For the first speaker.
+    pub(crate) recording: Option<Recording>,
     /// As the speaker was told.
     pub(crate) guards: Option<Guards>,
     pub(crate) peers: HashMap<String, PeerConfig>,
@@ -100,7 +103,7 @@ impl Driver {
     ) {
         tokio::pin!(stop);
         loop {
-            let deadline = self.speaker.as_ref().and_then(Speaker::poll_timeout).map(|at| self.clock.deadline(at));
+            let deadline = self.speaker.as_ref().and_then(|it| it.poll_timeout()).map(|at| self.clock.deadline(at));
             tokio::select! {
                 () = &mut stop => break,
                 Some((peer, report)) = bfd.recv() => {
@@ -165,7 +168,7 @@ impl Driver {
             }
             Input::Ask(question) => question(View {
                 name: &self.name,
-                speaker: self.speaker.as_ref(),
+                speaker: self.speaker.as_deref(),
                 waiting_for: self.source.waiting_for(),
                 clock: self.clock,
                 conditions: &self.source.conditions(),
@@ -257,8 +260,11 @@ impl Driver {
         if let Some(fib) = self.fib.as_ref().filter(|_| !routes.is_empty()) {
             fib.apply(routes);
         }
-        while let Some(action) = self.speaker.as_mut().and_then(Speaker::poll_action) {
+        while let Some(action) = self.speaker.as_mut().and_then(Recorded::poll_action) {
             self.carry_out(action);
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.save();
         }
     }
 
@@ -316,7 +322,8 @@ impl Driver {
             self.connections.clear();
             self.peers.clear();
             self.guards = None;
-            let mut speaker = Speaker::new(wanted.speaker, self.source.seed(), now);
+            let recording = self.speaker.take().and_then(Recorded::into_recording).or_else(|| self.recording.take());
+            let mut speaker = Recorded::new(wanted.speaker, self.source.seed(), now, recording);
             speaker.drain(now, self.draining);
             self.speaker = Some(speaker);
         }
@@ -391,7 +398,12 @@ fn far() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(3600)
 }
 
-fn set_reachability(speaker: &mut Speaker, now: engine::Instant, next_hop: IpAddr, reachability: Option<Reachability>) {
+fn set_reachability(
+    speaker: &mut Recorded,
+    now: engine::Instant,
+    next_hop: IpAddr,
+    reachability: Option<Reachability>,
+) {
     tracing::debug!(%next_hop, ?reachability, "next hop");
     speaker.set_reachability(now, next_hop, reachability);
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod nexthops;
 mod password;
 mod peer_options;
+mod recorded;
 mod run;
 mod sockets;
 mod source;
@@ -46,12 +47,18 @@ const EXAMPLES: &str = "Examples:
   bgpd run --static router.yaml         speaker of a router
   bgpd show peers                       all sessions
   bgpd explain 10.65.3.64/26            why a prefix goes where it goes
-  bgpd drain                            before maintenance: traffic moves away, sessions stay";
+  bgpd drain                            before maintenance: traffic moves away, sessions stay
+  bgpd replay FILE                      a recording (run --record FILE) once more";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Runs the speaker.
     Run(RunOptions),
+    /// Plays a recording, or a case of the conformance tests, and says what differs.
+    Replay {
+        /// What `run --record` wrote, or a `.case`.
+        file: PathBuf,
+    },
     #[command(flatten)]
     Client(Verb),
 }
@@ -68,6 +75,9 @@ struct RunOptions {
     /// At the end (SIGTERM), tell peers for this many seconds that traffic shall find another way, then leave for good.
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u16>,
+    /// Writes everything that goes into the speaker and comes out of it into a new file, for `bgpd replay`. Without a bound.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 // One thread for sockets and speaker: what one hands to the other stays in its caches, and its memory in one arena.
@@ -76,6 +86,7 @@ async fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
         Command::Client(verb) => commands::run(verb, &line.client).await.into(),
+        Command::Replay { file } => commands::replay(&file).into(),
         Command::Run(options) => match run_daemon(options).await {
             Ok(()) => Exit::Good.into(),
             Err(error) => {
@@ -87,14 +98,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run_daemon(options: RunOptions) -> anyhow::Result<()> {
-    let drain = options.drain.map(|seconds| Duration::from_secs(seconds.into()));
+    let wishes = run::Wishes {
+        drain_time: options.drain.map(|seconds| Duration::from_secs(seconds.into())),
+        recording: options.record.as_deref().map(recorded::Recording::create).transpose()?,
+    };
     if let Some(path) = options.config {
         let config: config::NodeConfig = config::read(&path)?;
         log::start(config.log())?;
-        return run::node(config, drain).await;
+        return run::node(config, wishes).await;
     }
     let Some(path) = options.static_file else { return Ok(()) };
     let config = static_file::read(&path)?;
     log::start(&config.log)?;
-    run::router(path, config, drain).await
+    run::router(path, config, wishes).await
 }

@@ -31,6 +31,7 @@ use crate::{
     metrics,
     nexthops::{self, NextHopsHandle},
     password::Passwords,
+    recorded::Recording,
     source::{Source, Start},
     static_config::StaticConfig,
     static_file,
@@ -45,6 +46,14 @@ const FAREWELL: Duration = Duration::from_millis(200);
 const RESTART_MARK: &str = "bgpd.restart";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What the command line asks for besides the configuration.
+pub(crate) struct Wishes {
+    /// How long peers are told before the end.
+    pub(crate) drain_time: Option<Duration>,
+    /// What the speaker does is written here.
+    pub(crate) recording: Option<Recording>,
+}
+
 /// What both kinds of configuration come down to.
 struct Setup {
     name: String,
@@ -52,23 +61,23 @@ struct Setup {
     state_directory: PathBuf,
     metrics: Option<SocketAddr>,
     install_routes: bool,
-    drain_time: Option<Duration>,
     logs_by_configuration: bool,
+    wishes: Wishes,
 }
 
 /// Runs a node's speaker until it is told to stop.
 ///
 /// # Errors
 /// When the socket, the datastore or the kernel cannot be had.
-pub(crate) async fn node(config: NodeConfig, drain_time: Option<Duration>) -> anyhow::Result<()> {
+pub(crate) async fn node(config: NodeConfig, wishes: Wishes) -> anyhow::Result<()> {
     let setup = Setup {
         name: config.node_name.clone(),
         socket: config.sockets.bgpd.clone(),
         state_directory: config.state_directory.clone(),
         metrics: config.metrics.bgpd,
         install_routes: true,
-        drain_time,
         logs_by_configuration: config.log.is_none(),
+        wishes,
     };
     let source = Source::cluster(&config.node_name, &config.namespace, start(&setup.state_directory)?);
     let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
@@ -89,15 +98,16 @@ pub(crate) async fn node(config: NodeConfig, drain_time: Option<Duration>) -> an
 ///
 /// # Errors
 /// When the socket or the kernel cannot be had.
-pub(crate) async fn router(file: PathBuf, config: StaticConfig, drain_time: Option<Duration>) -> anyhow::Result<()> {
+pub(crate) async fn router(file: PathBuf, config: StaticConfig, wishes: Wishes) -> anyhow::Result<()> {
+    let configured = config.drain_time.map(|seconds| Duration::from_secs(seconds.into()));
     let setup = Setup {
         name: config.name.clone(),
         socket: config.socket.clone(),
         state_directory: config.state_directory.clone(),
         metrics: None,
         install_routes: config.install_routes,
-        drain_time: drain_time.or(config.drain_time.map(|seconds| Duration::from_secs(seconds.into()))),
         logs_by_configuration: false,
+        wishes: Wishes { drain_time: wishes.drain_time.or(configured), ..wishes },
     };
     let named = config.named_files();
     let source = Source::from_file(config, start(&setup.state_directory)?);
@@ -142,9 +152,10 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         connections: HashMap::new(),
         dialing: HashMap::new(),
         draining: false,
-        drain_time: setup.drain_time,
         logs_by_configuration: setup.logs_by_configuration,
         log: None,
+        drain_time: setup.wishes.drain_time,
+        recording: setup.wishes.recording,
     };
     driver.run(queue, bfd_reports, shutdown::requested()).await;
     tokio::time::sleep(FAREWELL).await;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bfd::BfdConfig;
 use crate::filter::Filters;
 use crate::prefix::{Family, PerFamily, Prefix};
 use crate::wire::{AddPathMode, Community, LargeCommunity, Role};
 
 /// The speaker as a whole. [`SpeakerConfig::new`] has the defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeakerConfig {
     /// AS number of this speaker.
     pub local_as: u32,
@@ -74,7 +76,7 @@ impl SpeakerConfig {
 }
 
 /// ECMP limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Multipath {
     /// Most paths of one prefix in the kernel; 1 turns ECMP off. Default 64.
     pub max_paths: usize,
@@ -83,7 +85,7 @@ pub struct Multipath {
 }
 
 /// What a peer is to us; the built-in policies and guards depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PeerKind {
     /// A node of the node-to-node mesh.
     Mesh,
@@ -130,7 +132,7 @@ impl PeerKind {
 }
 
 /// Which AS number a peer may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RemoteAs {
     /// This one.
     Exactly(u32),
@@ -141,7 +143,7 @@ pub enum RemoteAs {
 }
 
 /// One peer. [`PeerConfig::new`] has the defaults of its kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerConfig {
     /// BGPPeer or node name; unique, and what status and events say.
     pub name: String,
@@ -259,7 +261,7 @@ impl PeerConfig {
 }
 
 /// Graceful restart towards one peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GracefulRestartConfig {
     /// The capability is sent, and the peer's is heeded. Default true.
     pub enabled: bool,
@@ -285,7 +287,7 @@ pub struct LongLivedRestart {
 }
 
 /// ADD-PATH towards one peer (RFC 7911 §4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AddPath {
     /// We offer to receive several paths to a prefix.
     pub receive: bool,
@@ -306,7 +308,7 @@ impl AddPath {
 }
 
 /// `nextHopMode` of Calico.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum NextHopMode {
     /// Own address to external peers, unchanged to internal ones (RFC 4271 §5.1.3).
     #[default]
@@ -318,7 +320,7 @@ pub enum NextHopMode {
 }
 
 /// A bound on the prefixes of one family that a peer may send (RFC 4271 §6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixLimit {
     /// Most prefixes in Adj-RIB-In, counted before policy.
     pub max: u32,
@@ -329,7 +331,7 @@ pub struct PrefixLimit {
 }
 
 /// What to do with a peer that sends too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitAction {
     /// Say so.
     Warn,
@@ -342,7 +344,7 @@ pub enum LimitAction {
 }
 
 /// What is used of a peer's routes, after the guards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ImportPolicy {
     /// What its kind calls for: everything that passes the guards; for an external [`PeerKind::Static`] peer nothing
     /// (RFC 8212 §3).
@@ -355,7 +357,7 @@ pub enum ImportPolicy {
 }
 
 /// What is sent to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum ExportPolicy {
     /// What its kind calls for: originated prefixes, and what reflection demands; for an external [`PeerKind::Static`]
     /// peer nothing (RFC 8212 §3).
@@ -368,7 +370,7 @@ pub enum ExportPolicy {
 }
 
 /// What the shell sets on the sockets of a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Transport {
     /// TTL of what is sent; `None`: the kernel's default.
     pub ttl: Option<u8>,
@@ -379,7 +381,7 @@ pub struct Transport {
 }
 
 /// What the import guards know of this node and its cluster. A change re-judges everything received.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Guards {
     /// Pools of the cluster.
     pub pools: Vec<Prefix>,
@@ -398,7 +400,7 @@ pub struct Guards {
 }
 
 /// What goes with a prefix of our own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginAttributes {
     /// Why it is announced, for people: `block of pool default-v4`.
     pub cause: String,

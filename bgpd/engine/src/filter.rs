@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::prefix::{Family, PerFamily, Prefix};
 use crate::wire::{Community, LargeCommunity, PathAttributes, SegmentKind};
 
@@ -16,7 +18,7 @@ pub type Rules = Arc<[FilterRule]>;
 
 /// The filters of a peer. Empty ones let everything pass to the built-in policy. A change is applied to what was received
 /// and sent already, without touching the session.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Filters {
     /// Rules for what the peer sends. An accepted route still has to pass the guards.
     pub import: PerFamily<Rules>,
@@ -25,7 +27,7 @@ pub struct Filters {
 }
 
 /// Matches routes for which all of it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FilterRule {
     /// Where it is written, for people: `BGPFilter lab importV4[0]`.
     pub name: Arc<str>,
@@ -46,7 +48,7 @@ pub struct FilterRule {
 }
 
 /// A condition on the prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrefixMatch {
     /// What the route's prefix is compared with.
     pub prefix: Prefix,
@@ -67,7 +69,7 @@ impl PrefixMatch {
 }
 
 /// A community of either size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AnyCommunity {
     /// RFC 1997.
     Standard(Community),
@@ -76,7 +78,7 @@ pub enum AnyCommunity {
 }
 
 /// What becomes of a route.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FilterAction {
     /// It goes on, changed.
     Accept(Vec<Operation>),
@@ -85,7 +87,7 @@ pub enum FilterAction {
 }
 
 /// A change of a route.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operation {
     /// Adds a community unless it is there.
     AddCommunity(AnyCommunity),

@@ -15,6 +15,7 @@
 //! connection, `rib` decides, `group` sends.
 
 pub mod bfd;
+pub mod case;
 mod collision;
 pub mod config;
 pub mod filter;

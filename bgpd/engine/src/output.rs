@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::bfd::{BfdReport, BfdRequest};
 use crate::config::{LimitAction, Transport};
@@ -100,7 +101,7 @@ pub enum FibUpdate {
 }
 
 /// How a kernel write went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InstallResult {
     /// The kernel holds the route as last asked for.
     Installed,
@@ -120,7 +121,7 @@ pub enum NextHopUpdate {
 }
 
 /// How a next hop is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reachability {
     /// Metric of the resolving route; 0 for a connected one.
     pub metric: u32,
@@ -133,7 +134,7 @@ pub struct Reachability {
 }
 
 /// Why a dial failed, as the kernel tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConnectError {
     /// No route to the peer.
     NoRoute,

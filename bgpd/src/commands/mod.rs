@@ -2,6 +2,7 @@
 
 mod bfd;
 mod explain;
+mod replay;
 mod show;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use daemon::{exit::Exit, output::Format};
 use proto::bgp::{DrainRequest, bgp_client::BgpClient};
 use tonic::transport::Channel;
 
+pub(crate) use replay::replay;
 pub(crate) use show::Show;
 
 /// Options of every command that asks the running bgpd.

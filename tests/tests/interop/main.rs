@@ -9,6 +9,7 @@ mod filters;
 mod guards;
 mod long_lived;
 mod passwords;
+mod recording;
 mod reflection;
 mod roles;
 mod sessions;
@@ -30,6 +31,7 @@ fn main() {
         static_file::labs(),
         long_lived::labs(),
         passwords::labs(),
+        recording::labs(),
         status::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())

@@ -116,7 +116,7 @@ mod tests {
         let (mut octets, mut left) = (Vec::new(), Vec::new());
         let block = Block::write(&attributes(), false, None, &mut octets);
         assert_eq!(block.value(AttributeCode::ORIGIN), [2]);
-        assert_eq!(block.value(AttributeCode::EXTENDED_COMMUNITIES), []);
+        assert_eq!(block.value(AttributeCode::EXTENDED_COMMUNITIES), [0_u8; 0]);
         block.without(DISCARDABLE[1], &mut left);
         let expected = PathAttributes { aggregator: None, atomic_aggregate: false, ..attributes() };
         assert_eq!(Block(&left).read(false), expected);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::BufMut;
+use serde::{Deserialize, Serialize};
 use zettabgp::{BgpCapAddPath, BgpCapGR, BgpCapLLGR};
 
 use crate::prefix::Family;
@@ -71,7 +72,7 @@ pub struct LongLivedFamily {
 }
 
 /// BGP role (RFC 9234 §4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Transit provider.
     Provider,

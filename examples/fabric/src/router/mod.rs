@@ -137,6 +137,8 @@ pub struct Config {
     pub networks: BTreeSet<String>,
     /// The next hop for IPv6 prefixes of its own over an IPv4 session, where the software does not find it by itself.
     pub ipv6_next_hop: Option<IpAddr>,
+    /// tortie's speaker is recorded, for `bgpd replay`; see [`Router::recording`].
+    pub recorded: bool,
     /// Lines in the router's own language, at the top level.
     pub extra: Vec<String>,
 }
@@ -153,6 +155,7 @@ impl Config {
             peers: Vec::new(),
             networks: BTreeSet::new(),
             ipv6_next_hop: None,
+            recorded: false,
             extra: Vec::new(),
         }
     }
@@ -241,6 +244,12 @@ impl Router {
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where a router that is recorded writes.
+    #[must_use]
+    pub fn recording(&self) -> PathBuf {
+        self.directory.join(RECORDING)
     }
 
     /// Session states by peer address: the router's own word, `Established` for all kinds.
@@ -364,6 +373,8 @@ impl Router {
 }
 
 /// No daemon takes that long to begin.
+/// Name of the file that a recorded router writes.
+const RECORDING: &str = "recording";
 const START: Duration = Duration::from_secs(10);
 const ESTABLISHED: &str = "Established";
 

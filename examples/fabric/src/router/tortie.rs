@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, process::Command}
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{At, Driver, Peer, Routes, lines, write};
+use super::{At, Driver, Peer, RECORDING, Routes, lines, write};
 use crate::binary;
 
 pub(super) struct Tortie;
@@ -23,6 +23,9 @@ impl Driver for Tortie {
     fn daemons(&self, at: &At<'_>) -> Result<Vec<(&'static str, Command)>> {
         let mut command = Command::new(binary("bgpd")?);
         command.arg("run").arg("--static").arg(at.directory.join("bgpd.yaml"));
+        if at.config.recorded {
+            command.arg("--record").arg(at.directory.join(RECORDING));
+        }
         Ok(vec![("tortie-bgpd", command)])
     }
 

@@ -9,6 +9,7 @@ mod filters;
 mod guards;
 mod long_lived;
 mod passwords;
+mod racks;
 mod recording;
 mod reflection;
 mod roles;
@@ -32,6 +33,7 @@ fn main() {
         long_lived::labs(),
         passwords::labs(),
         recording::labs(),
+        racks::labs(),
         status::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())

@@ -278,7 +278,7 @@ impl Default for GracefulRestartConfig {
 }
 
 /// Long-lived graceful restart of one family with one peer (RFC 9494).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LongLivedRestart {
     /// How long the peer shall keep our routes after the restart time; 0: not at all. At most 2²⁴ − 1 s.
     pub stale_time: Duration,

@@ -25,6 +25,7 @@ use crate::{
     liveness::Report,
     nexthops::NextHopsHandle,
     password::{Password, Passwords},
+    peer_routes::PeerRoutes,
     recorded::{Recorded, Recording},
     sockets,
     source::Source,
@@ -57,6 +58,8 @@ pub(crate) struct Driver {
     pub(crate) guards: Option<Guards>,
     pub(crate) peers: HashMap<String, PeerConfig>,
     pub(crate) passwords: Passwords,
+    /// As the kernel's keeper was told.
+    pub(crate) peer_routes: Option<PeerRoutes>,
     pub(crate) connections: HashMap<ConnId, Connection>,
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
     /// Survives the speaker: a new one of the same process drains too.
@@ -314,6 +317,10 @@ impl Driver {
         self.take_passwords(wanted.passwords);
         self.listener.listen(wanted.listen);
         self.take_log(wanted.log);
+        if self.peer_routes.as_ref() != Some(&wanted.peer_routes) {
+            self.next_hops.reach(wanted.peer_routes.clone());
+            self.peer_routes = Some(wanted.peer_routes);
+        }
         if self.source.identity_changed() {
             if let Some(old) = &mut self.speaker {
                 old.shutdown(now, Shutdown::Administrative { reason: "configuration changed".to_owned() });

@@ -18,6 +18,7 @@ mod metrics;
 mod nexthops;
 mod password;
 mod peer_options;
+mod peer_routes;
 mod recorded;
 mod run;
 mod sockets;

@@ -10,12 +10,13 @@ use std::{
 use engine::Reachability;
 use futures_util::FutureExt;
 use ipnetwork::IpNetwork;
-use kernel::{Effect, Event, Fib, Monitor, Netlink, Protocol, Route, RouteFilter, TABLE_MAIN, Watch};
+use kernel::{Effect, Event, Fib, Monitor, Netlink, Protocol, Route, RouteChange, RouteFilter, TABLE_MAIN, Watch};
 use tokio::sync::mpsc;
 
 use crate::{
     fib::{Foreign, METRIC},
     input::Input,
+    peer_routes::{self, PeerRoutes},
 };
 
 /// Pause before a failed snapshot is tried again.
@@ -27,6 +28,7 @@ pub(crate) struct NextHopsHandle {
 }
 
 enum Command {
+    Routes(PeerRoutes),
     Track(IpAddr),
     Untrack(IpAddr),
 }
@@ -48,7 +50,7 @@ impl NextHopsHandle {
         let netlink = Netlink::open()?;
         let fib = snapshot(&netlink, &foreign).await?;
         let (commands, queue) = mpsc::unbounded_channel();
-        let task = NextHops { netlink, fib, foreign, tracked: BTreeMap::new(), inputs };
+        let task = NextHops { netlink, fib, foreign, tracked: BTreeMap::new(), peers: None, failed: false, inputs };
         tokio::spawn(task.run(monitor, queue));
         Ok(Self { commands })
     }
@@ -56,6 +58,11 @@ impl NextHopsHandle {
     /// Reports how `address` is reached, now and at every change.
     pub(crate) fn track(&self, address: IpAddr) {
         let _ = self.commands.send(Command::Track(address));
+    }
+
+    /// Peers that are reached through a gateway, and no others.
+    pub(crate) fn reach(&self, peers: PeerRoutes) {
+        let _ = self.commands.send(Command::Routes(peers));
     }
 
     /// No longer of interest.
@@ -92,6 +99,10 @@ struct NextHops {
     fib: Fib,
     foreign: Foreign,
     tracked: BTreeMap<IpAddr, Option<Reachability>>,
+    /// Peers behind a gateway, once they are known.
+    peers: Option<PeerRoutes>,
+    /// A route to one of them could not be written.
+    failed: bool,
     inputs: mpsc::Sender<Input>,
 }
 
@@ -101,12 +112,21 @@ impl NextHops {
             let changes = tokio::select! {
                 command = queue.recv() => match command {
                     Some(Command::Track(address)) => self.track(address),
+                    Some(Command::Routes(peers)) => {
+                        self.peers = Some(peers);
+                        self.reach().await;
+                        Vec::new()
+                    }
                     Some(Command::Untrack(address)) => {
                         self.tracked.remove(&address);
                         Vec::new()
                     }
                     None => return,
                 },
+                () = tokio::time::sleep(RETRY), if self.failed => {
+                    self.reach().await;
+                    Vec::new()
+                }
                 event = monitor.next() => match event {
                     Ok(event) => self.events(event, &mut monitor).await,
                     Err(error) => {
@@ -144,7 +164,30 @@ impl NextHops {
         if resync {
             self.resync().await;
         }
-        if changed || resync { self.changes() } else { Vec::new() }
+        if !changed && !resync {
+            return Vec::new();
+        }
+        self.reach().await;
+        self.changes()
+    }
+
+    /// Makes the routes to peers what they should be.
+    async fn reach(&mut self) {
+        let Some(peers) = &self.peers else { return };
+        let mut failed = false;
+        for change in peer_routes::difference(&self.fib, peers) {
+            let done = match &change {
+                RouteChange::Replace(route) => self.netlink.replace_route(route).await,
+                RouteChange::Delete(route) => self.netlink.delete_route(route).await.map(drop),
+            };
+            if let Err(error) = done {
+                if !self.failed {
+                    tracing::warn!(%error, "a route to a peer is not as it should be; trying on");
+                }
+                failed = true;
+            }
+        }
+        self.failed = failed;
     }
 
     fn note_foreign(&self, event: &Event) {

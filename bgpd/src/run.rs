@@ -149,6 +149,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         guards: None,
         peers: HashMap::new(),
         passwords: Passwords::new(),
+        peer_routes: None,
         connections: HashMap::new(),
         dialing: HashMap::new(),
         draining: false,

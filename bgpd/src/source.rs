@@ -16,6 +16,7 @@ use crate::{
     listener::Listen,
     password::Passwords,
     peer_options,
+    peer_routes::PeerRoutes,
     static_config::{StaticConfig, StaticPeer, StaticPolicy},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Wanted {
     pub(crate) speaker: SpeakerConfig,
     pub(crate) peers: BTreeMap<String, PeerConfig>,
     pub(crate) passwords: Passwords,
+    pub(crate) peer_routes: PeerRoutes,
     pub(crate) guards: Guards,
     pub(crate) listen: Listen,
     pub(crate) log: Option<LogSeverity>,
@@ -232,6 +234,7 @@ impl Source {
             speaker,
             peers: topology.peers,
             passwords: topology.passwords,
+            peer_routes: topology.peer_routes,
             guards: topology.guards,
             listen: topology.listen,
             log: topology.log,
@@ -292,6 +295,7 @@ fn static_topology(config: &StaticConfig) -> Topology {
         identity,
         peers,
         passwords: signed.collect(),
+        peer_routes: PeerRoutes::new(),
         guards: Guards::default(),
         advertising: Advertising::default(),
         listen: Listen { port: config.listen_port, addresses: Vec::new() },

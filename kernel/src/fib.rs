@@ -78,7 +78,7 @@ impl Fib {
             Event::AddressGone(address) => {
                 let gone = self.addresses.remove(&(address.interface, address.ip()));
                 let preferred = |route: &Route| route.source == Some(address.ip());
-                if self.all_routes().any(preferred) { Effect::Resync } else { effect(gone) }
+                if self.routes().any(preferred) { Effect::Resync } else { effect(gone) }
             }
             Event::Route(route) | Event::RouteReplaced(route) => effect(self.insert(route.clone())),
             Event::RouteGone(route) => self.remove(route),
@@ -133,7 +133,8 @@ impl Fib {
         None
     }
 
-    fn all_routes(&self) -> impl Iterator<Item = &Route> {
+    /// The routes of the table that it resolves in, and of those without a table of their own.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.values().flat_map(BTreeMap::values)
     }
 
@@ -148,7 +149,7 @@ impl Fib {
         };
         // IPv4 routes of an interface that goes down are flushed without a notification.
         let uses = |route: &Route| route.next_hops.iter().any(|next_hop| next_hop.interface == link.index);
-        if went_down && self.all_routes().any(uses) { Effect::Resync } else { effect(changed) }
+        if went_down && self.routes().any(uses) { Effect::Resync } else { effect(changed) }
     }
 
     fn concerns(&self, route: &Route) -> bool {

@@ -41,6 +41,8 @@ impl Protocol {
     pub const STATIC: Protocol = Protocol(4);
     /// Pod, block and tunnel routes of felix.
     pub const FELIX: Protocol = Protocol(80);
+    /// bgpd's host routes to its peers.
+    pub const PEER: Protocol = Protocol(81);
     /// Routes learned by BGP.
     pub const BGP: Protocol = Protocol(186);
 }

@@ -18,7 +18,8 @@ use resources::{
     node::NodeBgp,
 };
 
-use crate::{advertising::Advertising, listener::Listen, password::Passwords};
+use crate::{advertising::Advertising, listener::Listen, password::Passwords, peer_routes::PeerRoutes};
+use peers::Found;
 
 /// The kinds that matter here.
 pub(crate) const KINDS: [Kind; 8] = [
@@ -41,6 +42,8 @@ pub(crate) struct Topology {
     pub(crate) peers: BTreeMap<String, PeerConfig>,
     /// The passwords of those that have one.
     pub(crate) passwords: Passwords,
+    /// Those of them that are reached through a gateway.
+    pub(crate) peer_routes: PeerRoutes,
     /// What it never accepts.
     pub(crate) guards: Guards,
     /// How its own prefixes are announced.
@@ -132,11 +135,12 @@ impl Cluster {
             cluster_id: node.route_reflector_cluster_id,
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
         };
-        let (peers, passwords) = self.peers(&node);
+        let Found { peers, passwords, routes: peer_routes, .. } = self.peers(&node);
         Some(Topology {
             identity,
             peers,
             passwords,
+            peer_routes,
             guards: self.guards(),
             advertising: self.advertising(),
             listen: self.listen(&node),

@@ -12,21 +12,24 @@ use super::{BGP_PORT, Cluster, filters};
 use crate::{
     password::{Password, Passwords},
     peer_options,
+    peer_routes::PeerRoutes,
 };
 
 /// The peers found so far. An address has one session, whoever names it first.
 #[derive(Default)]
-struct Found {
-    peers: BTreeMap<String, PeerConfig>,
+pub(super) struct Found {
+    pub(super) peers: BTreeMap<String, PeerConfig>,
     addresses: BTreeSet<IpAddr>,
-    passwords: Passwords,
+    pub(super) passwords: Passwords,
+    pub(super) routes: PeerRoutes,
 }
 
 impl Found {
-    fn add(&mut self, mut peer: PeerConfig, password: Option<&Password>) {
+    fn add(&mut self, mut peer: PeerConfig, password: Option<&Password>, gateway: Option<IpAddr>) {
         if !self.peers.contains_key(&peer.name) && self.addresses.insert(peer.address) {
             peer.transport.md5 = password.is_some();
             self.passwords.extend(password.map(|it| (peer.address, it.clone())));
+            self.routes.extend(gateway.map(|it| (peer.address, it)));
             self.peers.insert(peer.name.clone(), peer);
         }
     }
@@ -35,7 +38,7 @@ impl Found {
 impl Cluster {
     /// This node's peers. BGPPeers come before the mesh and those for all nodes before those for some, so that the more
     /// deliberate word about an address is the one that counts.
-    pub(super) fn peers(&self, own: &NodeBgp) -> (BTreeMap<String, PeerConfig>, Passwords) {
+    pub(super) fn peers(&self, own: &NodeBgp) -> Found {
         let mut found = Found::default();
         let (global, some): (Vec<_>, Vec<_>) =
             self.peers.values().partition(|p| p.spec.node.is_empty() && p.spec.node_selector.is_none());
@@ -43,7 +46,7 @@ impl Cluster {
             self.add_bgp_peer(own, peer, &mut found);
         }
         self.add_mesh(own, &mut found);
-        (found.peers, found.passwords)
+        found
     }
 
     fn add_mesh(&self, own: &NodeBgp, found: &mut Found) {
@@ -65,7 +68,7 @@ impl Cluster {
                     peer.graceful_restart.restart_time = time.0;
                 }
                 peer_options::apply(&options, &mut peer);
-                found.add(peer, password.as_ref());
+                found.add(peer, password.as_ref(), None);
             }
         }
     }
@@ -84,7 +87,7 @@ impl Cluster {
                 let mut config = self.address_peer(own, name, &peer.spec, address.address, address.port);
                 config.filters = filters;
                 peer_options::apply(&options, &mut config);
-                found.add(config, password.as_ref());
+                found.add(config, password.as_ref(), peer.spec.reachable_by);
             }
             return;
         }
@@ -98,7 +101,7 @@ impl Cluster {
                 adjust(&mut config, &peer.spec);
                 config.filters = Filters::clone(&filters);
                 peer_options::apply(&options, &mut config);
-                found.add(config, password.as_ref());
+                found.add(config, password.as_ref(), None);
             }
         }
     }

@@ -330,3 +330,18 @@ fn a_node_listens_on_its_own_addresses_and_port_when_told_so() {
     assert_eq!(topology.identity, before, "the speaker goes on");
     assert!(topology.conditions.is_empty(), "{:?}", topology.conditions);
 }
+
+#[test]
+fn a_peer_behind_a_gateway_has_a_route_of_its_own_on_the_nodes_that_peer() {
+    let far = peer("far", r#""node": "a", "peerIP": "203.0.113.9", "asNumber": 65001, "reachableBy": "192.0.2.1""#);
+    for (own, routes) in [("a", 1), ("b", 0)] {
+        let mut cluster = cluster(own);
+        cluster.apply(far.clone());
+        let topology = cluster.topology().unwrap();
+        assert_eq!(topology.peer_routes.len(), routes);
+        assert!(topology.peer_routes.iter().all(
+            |(peer, via)| (peer.to_string(), via.to_string()) == ("203.0.113.9".to_owned(), "192.0.2.1".to_owned())
+        ));
+        assert!(topology.conditions.is_empty(), "{:?}", topology.conditions);
+    }
+}

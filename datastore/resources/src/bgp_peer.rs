@@ -202,6 +202,11 @@ impl BgpPeerSpec {
         if let (Some(gateway), None) = (self.reachable_by, self.peer_ip) {
             refuse("reachableBy", &gateway, "absent where peerIP is");
         }
+        if let (Some(gateway), Some(peer)) = (self.reachable_by, self.peer_ip)
+            && (gateway.is_ipv4() != peer.address.is_ipv4() || gateway == peer.address)
+        {
+            refuse("reachableBy", &gateway, "another address of the family of peerIP");
+        }
         if self.keep_original_next_hop && self.next_hop_mode.is_some() {
             refuse("keepOriginalNextHop", &true, "absent where nextHopMode is set");
         }
@@ -245,8 +250,5 @@ impl BgpPeerSpec {
 
     pub(crate) fn unsupported(&self, out: &mut Vec<Unsupported>) {
         out.extend(self.indispensable());
-        if self.reachable_by.is_some() {
-            out.push(Unsupported::new("spec.reachableBy", "no route to the peer is added"));
-        }
     }
 }

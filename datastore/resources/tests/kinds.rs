@@ -254,6 +254,10 @@ fn every_rule_of_a_peer_is_checked() {
         (json!({"peerIP": "192.0.2.1", "peerSelector": "all()"}), "spec.peerSelector: absent where peerIP is set"),
         (json!({"peerSelector": "all()", "asNumber": 1}), "spec.asNumber: absent where peerSelector is set"),
         (json!({"peerSelector": "all()", "reachableBy": "10.0.0.1"}), "spec.reachableBy: absent where peerIP is"),
+        (
+            json!({"peerIP": "192.0.2.1", "reachableBy": "fd00::1"}),
+            "spec.reachableBy: another address of the family of peerIP",
+        ),
         (json!({}), "spec.peerIP: set, unless peerSelector or localWorkloadSelector is"),
         (
             json!({"peerIP": "192.0.2.1", "keepOriginalNextHop": true, "nextHopMode": "Auto"}),
@@ -270,8 +274,8 @@ fn every_rule_of_a_peer_is_checked() {
     for (spec, finding) in cases {
         assert_eq!(wrong(Kind::BgpPeer, spec.clone()), [finding], "{spec}");
     }
-    let spec = json!({"peerIP": "192.0.2.1", "reachableBy": "10.0.0.1"});
-    assert_eq!(unsupported(Kind::BgpPeer, spec), ["spec.reachableBy"]);
+    let spec = json!({"localWorkloadSelector": "all()", "asNumber": 65001});
+    assert_eq!(unsupported(Kind::BgpPeer, spec), ["spec.localWorkloadSelector"]);
 }
 
 #[test]

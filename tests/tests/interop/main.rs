@@ -10,6 +10,7 @@ mod guards;
 mod long_lived;
 mod passwords;
 mod racks;
+mod reachable_by;
 mod recording;
 mod reflection;
 mod roles;
@@ -22,6 +23,7 @@ fn main() {
         sessions::labs(),
         add_path::labs(),
         bfd::labs(),
+        reachable_by::labs(),
         reflection::labs(),
         roles::labs(),
         cluster::labs(),

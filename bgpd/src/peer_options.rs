@@ -97,5 +97,6 @@ fn bfd(bfd: &Bfd) -> BfdConfig {
         min_receive: bfd.min_receive().0,
         multiplier: bfd.multiplier,
         multihop: bfd.multihop.then(|| bfd.min_ttl.unwrap_or(1)),
+        strict: bfd.strict,
     }
 }

@@ -18,10 +18,12 @@ pub struct BfdConfig {
     pub multiplier: u8,
     /// The peer may be more than one hop away (RFC 5883): packets with a lower TTL than this are discarded.
     pub multihop: Option<u8>,
+    /// BGP is not Established before BFD is up, if the peer wants it so too (draft-ietf-idr-bgp-bfd-strict-mode).
+    pub strict: bool,
 }
 
-/// A session that the shell is to run. Asked for when the BGP session with the peer is Established: its addresses are known
-/// then, and a peer that keeps our routes over a restart has our OPEN before it hears a new BFD (RFC 5882 §4.3.2.2). It
+/// A session that the shell is to run. Asked for when the BGP session with the peer is Established, or waits for it: its
+/// addresses are known then, and a peer that keeps our routes over a restart has our OPEN before it hears a new BFD (RFC 5882 §4.3.2.2). It
 /// lives on when the BGP session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BfdRequest {
@@ -74,6 +76,13 @@ pub struct BfdReport {
     pub diagnostic: &'static str,
     /// The path to the peer has failed. An administrative down of either side is none (RFC 5882 §3.2).
     pub failed: bool,
+}
+
+impl BfdReport {
+    /// BFD has nothing against a BGP session. An administrative down has none (RFC 5882 §3.2).
+    pub(crate) const fn lets_pass(&self) -> bool {
+        matches!(self.state, BfdState::Up | BfdState::AdminDown)
+    }
 }
 
 /// BFD with a peer as people see it.

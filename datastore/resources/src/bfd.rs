@@ -23,12 +23,15 @@ pub struct Bfd {
     /// With `multihop`: packets that arrive with a lower TTL are dropped; 1 to 255, default 1.
     #[serde(default, rename = "minTTL", skip_serializing_if = "Option::is_none")]
     pub min_ttl: Option<u8>,
+    /// BGP is not Established before BFD is up, if the peer wants it so too.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl Default for Bfd {
     fn default() -> Self {
         let (min_interval, multiplier) = (default_interval(), default_multiplier());
-        Self { min_interval, min_receive: None, multiplier, multihop: false, min_ttl: None }
+        Self { min_interval, min_receive: None, multiplier, multihop: false, min_ttl: None, strict: false }
     }
 }
 

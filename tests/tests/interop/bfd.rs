@@ -53,6 +53,8 @@ pub(super) fn labs() -> Vec<Test> {
         }),
         test("a_tortie_that_is_back_before_bfd_misses_it_loses_nothing", &[tortie], back_at_once),
         test("a_bird_that_dies_keeps_its_routes_whatever_bfd_says", &with(Kind::Bird), bird_dies),
+        test("in_strict_mode_a_session_waits_until_bfd_is_up", &[tortie], strict),
+        test("strict_mode_does_not_wait_for_an_frr_that_has_none", &with(Kind::Frr), strict_alone),
         test("frr_hears_that_a_planned_stop_is_administrative_after_bgp_has_ended", &with(Kind::Frr), planned_stop),
         test("frr_keeps_routes_of_a_tortie_that_is_stopped_and_returns", &with(Kind::Frr), |lab| {
             returns(lab, Kind::Frr, stop)
@@ -308,4 +310,53 @@ fn planned_stop(lab: &Lab) -> Result<()> {
 /// As a supervisor does it.
 fn stop(router: &mut Router) -> Result<()> {
     router.processes().iter_mut().try_for_each(|process| process.signal(nix::sys::signal::Signal::SIGTERM))
+}
+
+/// tortie (1) in strict mode, and another (2) with lines of its own.
+fn strict_two(lab: &Lab, kind: Kind, other: Peer) -> Result<(Router, Router)> {
+    let [one, two] = nodes(lab, ["tortie", "other"])?;
+    if kind == Kind::Tortie {
+        // Nothing of BFD arrives.
+        two.run(
+            "nft",
+            &["add table inet cut; add chain inet cut in { type filter hook input priority 0; }; \
+                          add rule inet cut in udp dport 3784 drop"],
+        )?;
+    }
+    let config = |number: u8, local_as: u32, peer: Peer, network: &str| {
+        Config::new(local_as, [192, 0, 2, number].into()).peer(peer).network(network)
+    };
+    let other = Router::start(kind, &two, config(2, OTHER, other, THEIRS))?;
+    let mut peer = Peer::new(addresses(2).0, OTHER);
+    peer.extra.push(STRICT.to_owned());
+    let tortie = Router::start(Kind::Tortie, &one, config(1, TORTIE, peer, OURS))?;
+    Ok((tortie, other))
+}
+
+const STRICT: &str = "bfd: {minInterval: 100ms, strict: true}";
+
+fn strict(lab: &Lab) -> Result<()> {
+    let mut peer = Peer::new(addresses(1).0, TORTIE);
+    peer.extra.push(STRICT.to_owned());
+    let (tortie, other) = strict_two(lab, Kind::Tortie, peer)?;
+    let status = Status::of_router(&tortie);
+    // One direction works, as TCP does: without strict mode nothing would speak against the session.
+    let waits = |peer: &Value| text(peer, "bfd") == "Init" && text(peer, "state") == "OpenSent";
+    status.wait_peer(&name(), "waits for BFD", waits)?;
+    other.node().run("nft", &["delete table inet cut"])?;
+    status.wait_established(&name())?;
+    other.wait_route(OURS, &[addresses(1).0], SOON)?;
+    let peer = status.peer(&name())?;
+    ensure!(text(&peer, "bfd") == "Up" && number(&peer, "/flaps") == 0, "{peer}");
+    Ok(())
+}
+
+fn strict_alone(lab: &Lab) -> Result<()> {
+    let (tortie, other) = strict_two(lab, Kind::Frr, Peer::new(addresses(1).0, TORTIE))?;
+    let status = Status::of_router(&tortie);
+    status.wait_established(&name())?;
+    other.wait_route(OURS, &[addresses(1).0], SOON)?;
+    let peer = status.peer(&name())?;
+    ensure!(text(&peer, "bfd") != "Up", "FRR has no BFD here: {peer}");
+    Ok(())
 }

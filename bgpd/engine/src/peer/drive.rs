@@ -52,6 +52,8 @@ pub(crate) enum Effect<'a> {
         /// Terms of the session and how long it lived, if it was Established.
         lost: Option<(Box<Negotiated>, Duration)>,
     },
+    /// The connection waits for BFD.
+    AwaitBfd(Slot),
     Update(&'a [u8]),
     Refresh(RouteRefresh),
 }
@@ -96,6 +98,7 @@ impl Peer {
     /// Feeds an event to the FSM of a connection.
     pub(crate) fn drive<'a>(&mut self, slot: Slot, event: Event<'a>, drive: &mut Drive<'_>) -> Vec<Effect<'a>> {
         let connect_retry = self.connect_retry();
+        let verified = self.bfd.last.is_some_and(|it| it.lets_pass());
         let Self { dialer, inbound, established, config, .. } = self;
         let connection = match slot {
             Slot::Dialer => Some(dialer),
@@ -116,8 +119,13 @@ impl Peer {
         };
         let ours = open_sent.as_ref();
         let negotiate = |theirs: &_| Negotiated::new(ours.unwrap_or(theirs), theirs, config);
-        let mut parameters =
-            Parameters { connect_retry, passive: config.passive, negotiate: &negotiate, random: drive.random };
+        let mut parameters = Parameters {
+            connect_retry,
+            passive: config.passive,
+            verified,
+            negotiate: &negotiate,
+            random: drive.random,
+        };
         let (after, outputs) = step(before, event, drive.now, &mut parameters);
         *state = after;
         let mut effects = Vec::new();
@@ -151,6 +159,7 @@ impl Peer {
                 let bytes = encode_notification(&notification, ending.max_length);
                 self.send(slot, MessageKind::Notification, bytes, drive);
             }
+            Output::AwaitBfd => effects.push(Effect::AwaitBfd(slot)),
             Output::CountRetry => self.connect_retry_counter += 1,
             Output::ZeroRetries => self.connect_retry_counter = 0,
             Output::Up => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Drive, Effect, Peer, Slot};
+use super::{Connection, Drive, Effect, Peer, Slot};
 use crate::collision::{Contender, Speaker, Verdict, judge, ours_wins};
 use crate::config::{RemoteAs, SpeakerConfig};
 use crate::prefix::Family;
@@ -36,6 +36,7 @@ impl Peer {
             extended_message: true,
             extended_next_hop: self.config.families.contains(&Family::Ipv4Unicast),
             link_local_next_hop: link_local,
+            bfd_strict_mode: self.config.bfd.is_some_and(|it| it.strict),
             graceful_restart: self.our_restart(speaker),
             add_path: self.our_add_path(),
             long_lived_graceful_restart: self.our_long_lived(speaker),
@@ -109,7 +110,8 @@ impl Peer {
         open: Box<OpenMessage>,
         drive: &mut Drive<'_>,
     ) -> Vec<Effect<'a>> {
-        if self.at(slot).is_none_or(|it| it.state.name() != SessionState::OpenSent) {
+        let awaits_it = |it: &Connection| it.state.name() == SessionState::OpenSent && it.state.session().is_none();
+        if !self.at(slot).is_some_and(awaits_it) {
             return self.drive(slot, Event::BgpOpen(open), drive);
         }
         if let Err(notification) = open.check(&self.expectation(drive.speaker)) {
@@ -191,11 +193,11 @@ impl Peer {
     }
 
     /// Takes a connection of the peer in. A mute older one makes room.
-    pub(crate) fn accept(&mut self, connection: super::Connection, drive: &mut Drive<'_>) {
+    pub(crate) fn accept(&mut self, connection: Connection, drive: &mut Drive<'_>) {
         if self.inbound.is_some() {
             self.drive(Slot::Inbound, Event::OpenCollisionDump, drive);
         }
-        self.inbound = Some(super::Connection { state: State::Active { retry: None }, ..connection });
+        self.inbound = Some(Connection { state: State::Active { retry: None }, ..connection });
         self.drive(Slot::Inbound, Event::TcpConnectionConfirmed, drive);
     }
 

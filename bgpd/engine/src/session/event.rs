@@ -53,6 +53,8 @@ pub(crate) enum Event<'a> {
     UpdateMsgErr(Notification),
     /// Event 29 (RFC 9687 §4.2).
     SendHoldTimerExpires,
+    /// BFD with the peer is up (draft-ietf-idr-bgp-bfd-strict-mode).
+    BfdUp,
     /// A ROUTE-REFRESH (RFC 2918).
     RouteRefreshMsg(RouteRefresh),
 }

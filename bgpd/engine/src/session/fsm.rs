@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Negotiated};
+use super::{Event, Negotiated, unverified};
 use crate::instant::Instant;
 use crate::output::DownReason;
 use crate::random::Random;
@@ -36,6 +36,14 @@ pub(crate) enum State {
     OpenSent {
         hold: Instant,
     },
+    /// A part of OpenSent: the OPEN was good, and BFD is not up yet. The peer has no KEEPALIVE of ours, so that it cannot
+    /// be Established before us.
+    Unverified {
+        hold: Instant,
+        /// A KEEPALIVE was received.
+        confirmed: bool,
+        session: Box<Negotiated>,
+    },
     OpenConfirm {
         hold: Option<Instant>,
         keepalive: Option<Instant>,
@@ -58,6 +66,8 @@ pub(crate) enum Output<'a> {
     Drop,
     SendOpen,
     SendKeepalive,
+    /// A BFD session must be up before this goes on.
+    AwaitBfd,
     SendNotification(Notification),
     /// ConnectRetryCounter + 1.
     CountRetry,
@@ -78,6 +88,8 @@ pub(crate) struct Parameters<'p> {
     pub(crate) connect_retry: Duration,
     /// We never dial.
     pub(crate) passive: bool,
+    /// BFD has nothing against a session.
+    pub(crate) verified: bool,
     /// Terms for a valid OPEN.
     pub(crate) negotiate: &'p dyn Fn(&OpenMessage) -> Negotiated,
     pub(crate) random: &'p mut Random,
@@ -89,16 +101,18 @@ impl State {
             Self::Idle => SessionState::Idle,
             Self::Connect { .. } => SessionState::Connect,
             Self::Active { .. } => SessionState::Active,
-            Self::OpenSent { .. } => SessionState::OpenSent,
+            Self::OpenSent { .. } | Self::Unverified { .. } => SessionState::OpenSent,
             Self::OpenConfirm { .. } => SessionState::OpenConfirm,
             Self::Established { .. } => SessionState::Established,
         }
     }
 
-    /// Terms of the session, from OpenConfirm on.
+    /// Terms of the session, once the peer's OPEN is known to be good.
     pub(crate) fn session(&self) -> Option<&Negotiated> {
         match self {
-            Self::OpenConfirm { session, .. } | Self::Established { session, .. } => Some(session),
+            Self::Unverified { session, .. }
+            | Self::OpenConfirm { session, .. }
+            | Self::Established { session, .. } => Some(session),
             _ => None,
         }
     }
@@ -113,7 +127,7 @@ impl State {
             Self::Connect { retry } | Self::Active { retry: Some(retry) } => {
                 Some((*retry, Event::ConnectRetryTimerExpires))
             }
-            Self::OpenSent { hold } => Some((*hold, Event::HoldTimerExpires)),
+            Self::OpenSent { hold } | Self::Unverified { hold, .. } => Some((*hold, Event::HoldTimerExpires)),
             Self::OpenConfirm { hold: at, keepalive: next, .. } => first([hold(at), keepalive(next), None]),
             Self::Established { hold: at, keepalive: next, send_hold, .. } => {
                 first([hold(at), keepalive(next), send_hold.map(|at| (at, Event::SendHoldTimerExpires))])
@@ -136,15 +150,15 @@ impl State {
     }
 }
 
-fn next_hold(now: Instant, session: &Negotiated) -> Option<Instant> {
+pub(super) fn next_hold(now: Instant, session: &Negotiated) -> Option<Instant> {
     (session.hold_time > 0).then(|| now + Duration::from_secs(session.hold_time.into()))
 }
 
-fn next_keepalive(now: Instant, session: &Negotiated, random: &mut Random) -> Option<Instant> {
+pub(super) fn next_keepalive(now: Instant, session: &Negotiated, random: &mut Random) -> Option<Instant> {
     (session.keepalive_time > 0).then(|| now + random.jitter(Duration::from_secs(session.keepalive_time.into())))
 }
 
-fn next_send_hold(now: Instant, session: &Negotiated) -> Option<Instant> {
+pub(super) fn next_send_hold(now: Instant, session: &Negotiated) -> Option<Instant> {
     (session.hold_time > 0).then(|| now + SEND_HOLD.max(Duration::from_secs(u64::from(session.hold_time) * 2)))
 }
 
@@ -159,6 +173,9 @@ pub(crate) fn step<'a>(
         State::Idle => idle(&event, now, parameters),
         State::Connect { .. } | State::Active { .. } => connecting(state, event, now, parameters),
         State::OpenSent { .. } => open_sent(state, event, now, parameters),
+        State::Unverified { hold, confirmed, session } => {
+            unverified::step((hold, confirmed), session, event, now, parameters)
+        }
         State::OpenConfirm { .. } => open_confirm(state, event, now, parameters),
         State::Established { hold, keepalive, send_hold, session } => {
             established((hold, keepalive, send_hold), session, event, now, parameters)
@@ -189,7 +206,7 @@ fn end<'a>(reason: DownReason) -> (State, Vec<Output<'a>>) {
 }
 
 /// Ends with a NOTIFICATION.
-fn end_with<'a>(notification: Notification) -> (State, Vec<Output<'a>>) {
+pub(super) fn end_with<'a>(notification: Notification) -> (State, Vec<Output<'a>>) {
     let reason = DownReason::NotificationSent(notification.clone());
     let outputs = vec![Output::SendNotification(notification), Output::Drop, Output::CountRetry, Output::Down(reason)];
     (State::Idle, outputs)
@@ -215,6 +232,7 @@ fn connecting<'a>(
         | Event::AutomaticStart
         | Event::ManualStartWithPassiveTcpEstablishment
         | Event::AutomaticStartWithPassiveTcpEstablishment => (state, Vec::new()),
+        Event::BfdUp => (state, Vec::new()),
         Event::ManualStop(_) => {
             (State::Idle, vec![Output::Drop, Output::ZeroRetries, Output::Down(DownReason::Closed)])
         }
@@ -251,7 +269,7 @@ fn unexpected<'a>(event: &Event<'_>, of_message: fn(MessageKind) -> Notification
     end_with(message_of(event).map_or_else(|| Notification::new(5, 0, Vec::new()), of_message))
 }
 
-fn open_sent<'a>(
+pub(super) fn open_sent<'a>(
     state: State,
     event: Event<'a>,
     now: Instant,
@@ -264,7 +282,8 @@ fn open_sent<'a>(
         | Event::AutomaticStartWithPassiveTcpEstablishment
         // A second connection has its own FSM.
         | Event::TcpCrAcked
-        | Event::TcpConnectionConfirmed => (state, Vec::new()),
+        | Event::TcpConnectionConfirmed
+        | Event::BfdUp => (state, Vec::new()),
         Event::ManualStop(cease) => stop(cease),
         Event::AutomaticStop(cease) => end_with(cease),
         Event::HoldTimerExpires => end_with(Notification::hold_timer_expired()),
@@ -274,6 +293,9 @@ fn open_sent<'a>(
         }
         Event::BgpOpen(open) => {
             let session = Box::new((parameters.negotiate)(&open));
+            if session.bfd_strict && !parameters.verified {
+                return unverified::begin(session, now);
+            }
             let hold = next_hold(now, &session);
             let keepalive = next_keepalive(now, &session, parameters.random);
             (State::OpenConfirm { hold, keepalive, session }, vec![Output::SendKeepalive])
@@ -301,7 +323,8 @@ fn open_confirm<'a>(
         | Event::ManualStartWithPassiveTcpEstablishment
         | Event::AutomaticStartWithPassiveTcpEstablishment
         | Event::TcpCrAcked
-        | Event::TcpConnectionConfirmed => (State::OpenConfirm { hold, keepalive, session }, Vec::new()),
+        | Event::TcpConnectionConfirmed
+        | Event::BfdUp => (State::OpenConfirm { hold, keepalive, session }, Vec::new()),
         Event::ManualStop(cease) => stop(cease),
         Event::AutomaticStop(cease) => end_with(cease),
         Event::HoldTimerExpires => end_with(Notification::hold_timer_expired()),
@@ -339,7 +362,8 @@ fn established<'a>(
         | Event::ManualStartWithPassiveTcpEstablishment
         | Event::AutomaticStartWithPassiveTcpEstablishment
         | Event::TcpCrAcked
-        | Event::TcpConnectionConfirmed => (hold, keepalive, Vec::new()),
+        | Event::TcpConnectionConfirmed
+        | Event::BfdUp => (hold, keepalive, Vec::new()),
         Event::KeepaliveTimerExpires => {
             (hold, next_keepalive(now, &session, parameters.random), vec![Output::SendKeepalive])
         }

@@ -3,6 +3,7 @@
 mod event;
 mod fsm;
 mod negotiated;
+mod unverified;
 
 pub(crate) use event::Event;
 pub(crate) use fsm::{Output, Parameters, State, step};

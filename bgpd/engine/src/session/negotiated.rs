@@ -38,6 +38,8 @@ pub(crate) struct Negotiated {
     pub(crate) link_local_next_hop: bool,
     /// Our role towards the peer, whether it told its own or not (RFC 9234 §4.2).
     pub(crate) role: Option<Role>,
+    /// Both want BFD to be up before the session is Established.
+    pub(crate) bfd_strict: bool,
     pub(crate) capabilities_sent: Capabilities,
     pub(crate) capabilities_received: Capabilities,
 }
@@ -98,6 +100,7 @@ impl Negotiated {
             graceful_restart,
             route_refresh: received.route_refresh,
             enhanced_route_refresh: sent.enhanced_route_refresh && received.enhanced_route_refresh,
+            bfd_strict: sent.bfd_strict_mode && received.bfd_strict_mode,
             link_local_next_hop: sent.link_local_next_hop && received.link_local_next_hop,
             role: sent.roles.first().copied().and_then(Role::from_code),
             capabilities_sent: sent.clone(),

@@ -28,13 +28,14 @@ fn after(seconds: u64) -> Instant {
     NOW + Duration::from_secs(seconds)
 }
 
-fn states() -> [State; 6] {
+fn states() -> [State; 7] {
     let session = || Box::new(terms(HOLD));
     [
         State::Idle,
         State::Connect { retry: after(5) },
         State::Active { retry: Some(after(5)) },
         State::OpenSent { hold: after(30) },
+        State::Unverified { hold: after(90), confirmed: false, session: session() },
         State::OpenConfirm { hold: Some(after(90)), keepalive: Some(after(30)), session: session() },
         State::Established {
             hold: Some(after(90)),
@@ -59,7 +60,7 @@ fn refresh() -> RouteRefresh {
     RouteRefresh::new(Family::Ipv4Unicast, RefreshKind::Request)
 }
 
-fn events() -> [Event<'static>; 23] {
+fn events() -> [Event<'static>; 24] {
     [
         Event::ManualStart,
         Event::ManualStop(cease()),
@@ -84,6 +85,7 @@ fn events() -> [Event<'static>; 23] {
         Event::UpdateMsg(BODY),
         Event::UpdateMsgErr(fault()),
         Event::RouteRefreshMsg(refresh()),
+        Event::BfdUp,
     ]
 }
 
@@ -152,7 +154,7 @@ fn received() -> DownReason {
 
 fn connect(event: &Event<'_>) -> Cell {
     match event {
-        event if is_start(event) => Cell::Ignored,
+        event if is_start(event) || *event == Event::BfdUp => Cell::Ignored,
         Event::ManualStop(_) => {
             Cell::Goes(SessionState::Idle, vec![Output::Drop, Output::ZeroRetries, Output::Down(DownReason::Closed)])
         }
@@ -180,7 +182,7 @@ fn unexpected(subcode: u8, message: u8) -> Cell {
 fn open_sent(event: &Event<'_>) -> Cell {
     match event {
         event if is_start(event) => Cell::Ignored,
-        Event::TcpCrAcked | Event::TcpConnectionConfirmed => Cell::Ignored,
+        Event::TcpCrAcked | Event::TcpConnectionConfirmed | Event::BfdUp => Cell::Ignored,
         Event::ManualStop(_) => Cell::Stops,
         Event::AutomaticStop(_) => Cell::Notifies(cease()),
         Event::HoldTimerExpires => Cell::Notifies(Notification::new(4, 0, Vec::new())),
@@ -197,6 +199,16 @@ fn open_sent(event: &Event<'_>) -> Cell {
         Event::UpdateMsg(_) | Event::UpdateMsgErr(_) => unexpected(1, 2),
         Event::RouteRefreshMsg(_) => unexpected(1, 5),
         _ => Cell::Notifies(Notification::new(5, 0, Vec::new())),
+    }
+}
+
+/// draft-ietf-idr-bgp-bfd-strict-mode: a part of OpenSent.
+fn unverified(event: &Event<'_>) -> Cell {
+    match event {
+        Event::BfdUp => Cell::Goes(SessionState::OpenConfirm, vec![Output::SendKeepalive]),
+        Event::KeepAliveMsg => Cell::Ignored,
+        Event::BgpOpen(_) => unexpected(1, 1),
+        other => open_sent(other),
     }
 }
 
@@ -240,6 +252,7 @@ fn run(state: State, event: Event<'static>, passive: bool) -> (State, Vec<Output
     let mut parameters = Parameters {
         connect_retry: Duration::from_secs(5),
         passive,
+        verified: false,
         negotiate: &negotiate,
         random: &mut Random::new(1),
     };
@@ -248,7 +261,8 @@ fn run(state: State, event: Event<'static>, passive: bool) -> (State, Vec<Output
 
 #[test]
 fn every_state_answers_every_event_as_the_rfc_says() {
-    let columns: [fn(&Event<'_>) -> Cell; 6] = [idle, connect, active, open_sent, open_confirm, established];
+    let columns: [fn(&Event<'_>) -> Cell; 7] =
+        [idle, connect, active, open_sent, unverified, open_confirm, established];
     let mut cells = 0;
     for (state, column) in states().into_iter().zip(columns) {
         for event in events() {
@@ -259,7 +273,7 @@ fn every_state_answers_every_event_as_the_rfc_says() {
             cells += 1;
         }
     }
-    assert_eq!(cells, 6 * 23);
+    assert_eq!(cells, 7 * 24);
 }
 
 #[test]
@@ -272,9 +286,10 @@ fn only_established_hands_out_an_update() {
 }
 
 #[test]
-fn terms_exist_from_open_confirm_on() {
+fn terms_exist_once_the_open_was_good() {
     for state in states() {
-        assert_eq!(state.session().is_some(), state.name() >= SessionState::OpenConfirm);
+        let good = state.name() >= SessionState::OpenConfirm || matches!(state, State::Unverified { .. });
+        assert_eq!(state.session().is_some(), good);
     }
 }
 
@@ -291,7 +306,7 @@ fn an_open_is_waited_for_thirty_seconds_and_then_the_negotiated_time_counts() {
 
 #[test]
 fn with_hold_time_zero_no_timer_runs() {
-    let [.., open_sent, _, _] = states();
+    let [.., open_sent, _, _, _] = states();
     let (state, _) = run(open_sent, Event::BgpOpen(Box::new(open(65002, 0))), false);
     assert_eq!(state.deadline(), None);
     let (state, _) = run(state, Event::KeepAliveMsg, false);

@@ -44,9 +44,10 @@ impl Speaker {
         if peer.config == config {
             return;
         }
-        // A session that stands does not ask where it was dialled.
-        let dials_elsewhere = peer.config.port != config.port && peer.session().is_none();
-        let resets = dials_elsewhere || needs_reset(&peer.config, &config);
+        // A session that stands does not ask where it was dialled, nor what it waited for before it stood.
+        let strict = |config: &PeerConfig| config.bfd.is_some_and(|it| it.strict);
+        let before = (peer.config.port, strict(&peer.config)) != (config.port, strict(&config));
+        let resets = (before && peer.session().is_none()) || needs_reset(&peer.config, &config);
         let was_down = peer.config.shutdown.is_some();
         if let Some(reason) = config.shutdown.as_ref().filter(|_| !was_down) {
             self.stand_down(id);
@@ -89,7 +90,7 @@ impl Speaker {
         }
         match bfd {
             Some(None) => self.stop_bfd(id),
-            Some(Some(_)) => self.start_bfd(id, false),
+            Some(Some(_)) => self.start_bfd(id, Slot::Established, false),
             None => {}
         }
         if imports {

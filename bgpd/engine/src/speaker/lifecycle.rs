@@ -26,6 +26,7 @@ impl Speaker {
                 Effect::Update(body) => self.receive_update(id, body),
                 Effect::Refresh(refresh) => self.receive_refresh(id, refresh),
                 Effect::Up => self.session_up(id),
+                Effect::AwaitBfd(slot) => self.await_bfd(id, slot),
                 Effect::Down { slot, from, reason, lost } => self.connection_down(id, (slot, from), reason, lost),
             }
         }
@@ -94,7 +95,7 @@ impl Speaker {
             self.join_groups(id, family, false);
         }
         self.take_effects(id, effects);
-        self.start_bfd(id, true);
+        self.start_bfd(id, Slot::Established, true);
     }
 
     fn connection_down(

@@ -16,6 +16,7 @@ const CONFIG: BfdConfig = BfdConfig {
     min_receive: Duration::from_millis(100),
     multiplier: 3,
     multihop: None,
+    strict: false,
 };
 const UP: BfdReport = BfdReport { state: BfdState::Up, diagnostic: "No Diagnostic", failed: false };
 const FAILED: BfdReport =
@@ -174,4 +175,82 @@ fn it_is_ended_administratively_behind_the_session_with_the_peer_and_with_the_sp
         let stop = actions.iter().position(|it| matches!(it, Action::StopBfd { peer } if &**peer == "n2"));
         assert!(close.is_some() && close < stop, "planned {planned}: {actions:?}");
     }
+}
+
+/// Two speakers that know strict mode, as far as `strict` says so; nobody's BFD is up.
+fn strict_pair(net: &mut Net, strict: [bool; 2], hold_time: u16) -> [NodeId; 2] {
+    let nodes = full_mesh(net, &[65001, 65002]);
+    let peer = |number, as_number, strict| PeerConfig {
+        bfd: Some(BfdConfig { strict, ..CONFIG }),
+        hold_time,
+        ..watched(number, as_number)
+    };
+    net.set_peer(nodes[0], peer(2, 65002, strict[0]));
+    net.set_peer(nodes[1], peer(1, 65001, strict[1]));
+    net.run_secs(4);
+    [nodes[0], nodes[1]]
+}
+
+fn say(net: &mut Net, node: NodeId, peer: &str, report: BfdReport) {
+    let now = net.instant();
+    net.speaker(node).handle_bfd(now, peer, report);
+    net.settle();
+}
+
+#[test]
+fn in_strict_mode_nobody_is_established_before_bfd_is_up_on_both_sides() {
+    let mut net = Net::new(1);
+    let [a, b] = strict_pair(&mut net, [true, true], 90);
+    let states = |net: &Net| (net.state(a, "n2"), net.state(b, "n1"));
+    assert_eq!(states(&net), (SessionState::OpenSent, SessionState::OpenSent));
+    assert!(!requests(&net, a).is_empty() && !requests(&net, b).is_empty(), "BFD was asked for");
+    assert_eq!(net.speaker(a).peer("n2").unwrap().diagnosis, Some(Diagnosis::BfdDown));
+    say(&mut net, a, "n2", UP);
+    net.run_secs(1);
+    assert_eq!(states(&net), (SessionState::OpenConfirm, SessionState::OpenSent), "b has said nothing yet");
+    say(&mut net, b, "n1", UP);
+    net.run_secs(1);
+    assert_eq!(states(&net), (SessionState::Established, SessionState::Established));
+    // BFD goes on while BGP comes back: nothing is waited for any more.
+    net.cut(*net.live_wires().last().unwrap());
+    net.establish(&[(a, "n2"), (b, "n1")], 10);
+}
+
+#[test]
+fn a_peer_without_strict_mode_is_not_waited_for() {
+    for strict in [[true, false], [false, true]] {
+        let mut net = Net::new(1);
+        let [a, b] = strict_pair(&mut net, strict, 90);
+        net.establish(&[(a, "n2"), (b, "n1")], 10);
+    }
+}
+
+#[test]
+fn in_strict_mode_a_path_that_stays_dark_ends_the_attempt() {
+    for (hold_time, end) in [(9, (4, 0)), (0, (6, 10))] {
+        let mut net = Net::new(1);
+        let [a, _] = strict_pair(&mut net, [true, true], hold_time);
+        net.run_secs(40);
+        let ended = net.nodes[a].events.iter().any(|event| match event {
+            Event::SessionDown { established: false, reason, .. } => match reason {
+                DownReason::NotificationSent(it) | DownReason::NotificationReceived(it) => (it.code, it.subcode) == end,
+                _ => false,
+            },
+            _ => false,
+        });
+        assert!(ended, "hold time {hold_time}: {:?}", net.nodes[a].events);
+        assert_ne!(net.state(a, "n2"), SessionState::Established);
+    }
+}
+
+#[test]
+fn in_strict_mode_bfd_that_fails_before_established_ends_the_attempt() {
+    let mut net = Net::new(1);
+    let [a, b] = strict_pair(&mut net, [true, true], 90);
+    say(&mut net, a, "n2", UP);
+    net.run_secs(1);
+    say(&mut net, a, "n2", FAILED);
+    net.run_secs(1);
+    assert!(net.state(a, "n2") < SessionState::OpenConfirm && net.state(b, "n1") < SessionState::OpenConfirm);
+    assert_eq!(net.speaker(a).peer("n2").unwrap().last_error.unwrap().0, Diagnosis::BfdDown);
 }

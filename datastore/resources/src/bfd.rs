@@ -24,7 +24,7 @@ pub struct Bfd {
     #[serde(default, rename = "minTTL", skip_serializing_if = "Option::is_none")]
     pub min_ttl: Option<u8>,
     /// BGP is not Established before BFD is up, if the peer wants it so too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
 }
 

@@ -361,7 +361,7 @@ mod tests {
             "gracefulRestart": {"enabled": true, "restartTime": "30s", "staleTime": "1m0s"},
             "longLivedRestart": {"ipv4": {"staleTime": "1h0m0s"}, "ipv6": {"maxStaleTime": "2m0s"}, "toAllInternal": true},
             "role": "routeServerClient", "strictRole": true, "addPath": {"receive": true, "sendMax": 4},
-            "bfd": {"minInterval": "0.1s", "multiplier": 5, "multihop": true, "minTTL": 250}}"#;
+            "bfd": {"minInterval": "0.1s", "multiplier": 5, "multihop": true, "minTTL": 250, "strict": true}}"#;
         assert_eq!(refusals(all), Vec::<String>::new());
         let written = serde_json::to_value(peer(all).options()).unwrap();
         assert_eq!(written, serde_json::from_str::<serde_json::Value>(all).unwrap());

@@ -232,10 +232,11 @@ fn in_strict_mode_a_path_that_stays_dark_ends_the_attempt() {
         let [a, _] = strict_pair(&mut net, [true, true], hold_time);
         net.run_secs(40);
         let ended = net.nodes[a].events.iter().any(|event| match event {
-            Event::SessionDown { established: false, reason, .. } => match reason {
-                DownReason::NotificationSent(it) | DownReason::NotificationReceived(it) => (it.code, it.subcode) == end,
-                _ => false,
-            },
+            Event::SessionDown {
+                established: false,
+                reason: DownReason::NotificationSent(it) | DownReason::NotificationReceived(it),
+                ..
+            } => (it.code, it.subcode) == end,
             _ => false,
         });
         assert!(ended, "hold time {hold_time}: {:?}", net.nodes[a].events);

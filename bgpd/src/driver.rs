@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use engine::{Action, ConnId, ConnectError, Guards, NextHopUpdate, PeerConfig, Reachability, Shutdown};
+use engine::{Action, ConnId, ConnectError, Guards, Instant, NextHopUpdate, PeerConfig, Reachability, Shutdown};
 use proto::bgp::Event as EventMessage;
 use resources::LogSeverity;
 use tokio::{
@@ -64,6 +64,8 @@ pub(crate) struct Driver {
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
     /// Survives the speaker: a new one of the same process drains too.
     pub(crate) draining: bool,
+    /// When the configuration changed last.
+    pub(crate) configured: Instant,
     /// How long peers are told before the end, if this end is meant to last (RFC 8326).
     pub(crate) drain_time: Option<Duration>,
     /// The node's file does not say what is logged, so the resources may.
@@ -173,6 +175,7 @@ impl Driver {
                 name: &self.name,
                 speaker: self.speaker.as_deref(),
                 waiting_for: self.source.waiting_for(),
+                configured: self.configured,
                 clock: self.clock,
                 conditions: &self.source.conditions(),
             }),
@@ -312,6 +315,7 @@ impl Driver {
 
     /// Makes speaker, peers and guards what the configuration says now.
     fn reconfigure(&mut self) {
+        self.configured = self.clock.now();
         let Some(wanted) = self.source.wanted() else { return };
         let now = self.clock.now();
         self.take_passwords(wanted.passwords);
@@ -405,12 +409,7 @@ fn far() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(3600)
 }
 
-fn set_reachability(
-    speaker: &mut Recorded,
-    now: engine::Instant,
-    next_hop: IpAddr,
-    reachability: Option<Reachability>,
-) {
+fn set_reachability(speaker: &mut Recorded, now: Instant, next_hop: IpAddr, reachability: Option<Reachability>) {
     tracing::debug!(%next_hop, ?reachability, "next hop");
     speaker.set_reachability(now, next_hop, reachability);
 }

@@ -16,6 +16,7 @@ mod listener;
 mod liveness;
 mod metrics;
 mod nexthops;
+mod node_status;
 mod password;
 mod peer_options;
 mod peer_routes;

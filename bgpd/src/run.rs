@@ -30,6 +30,7 @@ use crate::{
     liveness::Liveness,
     metrics,
     nexthops::{self, NextHopsHandle},
+    node_status,
     password::Passwords,
     recorded::Recording,
     source::{Source, Start},
@@ -81,8 +82,9 @@ pub(crate) async fn node(config: NodeConfig, wishes: Wishes) -> anyhow::Result<(
     };
     let source = Source::cluster(&config.node_name, &config.namespace, start(&setup.state_directory)?);
     let store: Arc<dyn Datastore> = Arc::new(Directory::open(&config.datastore.directory)?);
-    let mut updates = Syncer::start(store, &cluster::KINDS, UPDATES);
+    let mut updates = Syncer::start(Arc::clone(&store), &cluster::KINDS, UPDATES);
     run(setup, source, move |inputs| {
+        tokio::spawn(node_status::report(config.node_name, store, inputs.clone()));
         tokio::spawn(async move {
             while let Some(update) = updates.recv().await {
                 if inputs.send(Input::Datastore(update)).await.is_err() {
@@ -135,9 +137,10 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         .add_service(OriginServer::new(OriginService::new(inputs.clone())));
     let readers = metrics::Sources { inputs: inputs.clone(), liveness: liveness.clone() };
     answer_apart(api.serve(services, std::future::pending()), setup.metrics, readers)?;
+    let clock = Clock::start();
     let driver = Driver {
         name: setup.name,
-        clock: Clock::start(),
+        clock,
         listener: listener::Supervisor::new(inputs.clone()),
         source,
         inputs,
@@ -153,6 +156,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         connections: HashMap::new(),
         dialing: HashMap::new(),
         draining: false,
+        configured: clock.now(),
         logs_by_configuration: setup.logs_by_configuration,
         log: None,
         drain_time: setup.wishes.drain_time,

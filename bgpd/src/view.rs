@@ -1,6 +1,6 @@
 //! What a question about the speaker may look at.
 
-use engine::Speaker;
+use engine::{Instant, Speaker};
 
 use crate::clock::Clock;
 
@@ -12,6 +12,8 @@ pub(crate) struct View<'a> {
     pub(crate) speaker: Option<&'a Speaker>,
     /// Why there is none.
     pub(crate) waiting_for: &'a str,
+    /// When its configuration changed last.
+    pub(crate) configured: Instant,
     /// Ties its times to the machine's.
     pub(crate) clock: Clock,
     /// What is wrong with the configuration in force.

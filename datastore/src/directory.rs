@@ -21,7 +21,8 @@
 //! One JSON file per object, `.tortie/state/KIND/[NAMESPACE_]NAME.json`, written to a temporary file, flushed, renamed.
 //! Any number of processes may share the folder: writes exclude each other through a lock on `.tortie/lock`, and compare
 //! with what is on disk. A write that was answered survives the death of the process and of the machine; one that was
-//! not has happened entirely or not at all. `.tortie/admitted` has what is in force of each file that people wrote;
+//! not has happened entirely or not at all. The status of an object is beside it, in `.tortie/status`, also where people
+//! wrote the object. `.tortie/admitted` has what is in force of each file that people wrote;
 //! losing it costs nothing but the memory of broken files.
 
 mod admitted;
@@ -29,6 +30,7 @@ mod files;
 mod layout;
 mod load;
 mod notify;
+mod status;
 mod version;
 mod write;
 
@@ -47,6 +49,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 use resources::{Key, Kind, Resource};
+use serde_json::Value;
 
 use self::{
     files::{Files, Scan},
@@ -169,6 +172,11 @@ impl Datastore for Directory {
 
     fn delete<'a>(&'a self, key: &'a Key, resource_version: Option<&'a str>) -> Answer<'a, Write> {
         Box::pin(self.write(Operation::Delete(key.clone(), resource_version.map(str::to_owned))))
+    }
+
+    fn report<'a>(&'a self, key: &'a Key, status: Value) -> Answer<'a, bool> {
+        let key = key.clone();
+        Box::pin(self.blocking(move |inner| inner.files().report(&key, &status)))
     }
 
     fn watch(&self, kinds: &[Kind]) -> Watch {

@@ -16,6 +16,7 @@ mod watch;
 use std::{future::Future, path::PathBuf, pin::Pin};
 
 use resources::{Invalid, Key, Kind, Resource};
+use serde_json::Value;
 
 pub use directory::Directory;
 pub use memory::Memory;
@@ -46,6 +47,10 @@ pub trait Datastore: Send + Sync + 'static {
     /// Removes an object, if it is unchanged since `resource_version` where that is given: [`Write::Done`] with what it
     /// was, [`Write::Conflict`] or [`Write::NotFound`].
     fn delete<'a>(&'a self, key: &'a Key, resource_version: Option<&'a str>) -> Answer<'a, Write>;
+
+    /// Replaces the status of an object; false if there is no such object. A status is for people: nobody is told of it,
+    /// and the object's version stays.
+    fn report<'a>(&'a self, key: &'a Key, status: Value) -> Answer<'a, bool>;
 
     /// Follows the objects of some kinds, from the state of now on.
     fn watch(&self, kinds: &[Kind]) -> Watch;

@@ -1,11 +1,13 @@
 //! A datastore that is a map.
 
 use std::{
+    collections::BTreeMap,
     future::ready,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use resources::{Key, Kind, Resource};
+use serde_json::Value;
 
 use crate::{Answer, Datastore, Error, Watch, Write, store::Store};
 
@@ -16,6 +18,7 @@ pub struct Memory {
     /// The number of writes so far, from which versions and uids are made.
     writes: Arc<Mutex<u64>>,
     lenient: bool,
+    statuses: Arc<Mutex<BTreeMap<Key, Value>>>,
 }
 
 impl Memory {
@@ -27,6 +30,11 @@ impl Memory {
     /// An empty datastore that admits invalid objects, as an API server without a schema would.
     pub fn without_admission() -> Self {
         Self { lenient: true, ..Self::default() }
+    }
+
+    /// What was last reported of an object.
+    pub fn status(&self, key: &Key) -> Option<Value> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn next(&self) -> u64 {
@@ -110,6 +118,17 @@ impl Datastore for Memory {
 
     fn delete<'a>(&'a self, key: &'a Key, resource_version: Option<&'a str>) -> Answer<'a, Write> {
         Box::pin(async move { Ok(self.delete_now(key, resource_version)) })
+    }
+
+    fn report<'a>(&'a self, key: &'a Key, status: Value) -> Answer<'a, bool> {
+        let there = self.store.lock().get(key).is_some();
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        if there {
+            statuses.insert(key.clone(), status);
+        } else {
+            statuses.remove(key);
+        }
+        Box::pin(ready(Ok(there)))
     }
 
     fn watch(&self, kinds: &[Kind]) -> Watch {

@@ -269,3 +269,45 @@ fn of_many_writers_of_one_version_one_wins() {
         assert_eq!(won, 1);
     });
 }
+
+#[test]
+fn a_status_is_taken_for_what_is_there_and_changes_neither_it_nor_its_version() {
+    over_every_back_end(async |a, b| {
+        let object = done(a.create(affinity("a", AffinityState::Pending)).await.unwrap());
+        let mut watch = b.watch(&[Kind::BlockAffinity]);
+        while next(&mut watch).await != Event::InitDone {}
+        let status = serde_json::json!({"seen": true});
+        assert!(b.report(&object.key(), status.clone()).await.unwrap());
+        assert!(a.report(&object.key(), status.clone()).await.unwrap());
+        assert_eq!(a.get(&object.key()).await.unwrap(), Some(object.clone()));
+        let absent = Key::cluster(Kind::BlockAffinity, "b");
+        assert!(!a.report(&absent, status).await.unwrap());
+
+        // The watch has nothing to tell until the object itself changes.
+        let changed = done(a.update(changed(object, "now")).await.unwrap());
+        assert_eq!(next(&mut watch).await, Event::Apply(changed));
+    });
+}
+
+#[test]
+fn a_status_is_beside_an_object_that_a_person_wrote_and_goes_when_that_is_gone() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("status.yaml");
+        let text = "apiVersion: projectcalico.org/v3\nkind: CalicoNodeStatus\nmetadata: {name: a}\nspec: {node: a}\n";
+        std::fs::write(&manifest, text).unwrap();
+        let store = Directory::open(folder.path()).unwrap();
+        let (key, file) = (Key::cluster(Kind::CalicoNodeStatus, "a"), ".tortie/status/caliconodestatus/a.json");
+        assert!(store.report(&key, serde_json::json!({"lastUpdated": "now"})).await.unwrap());
+        let written = std::fs::read(folder.path().join(file)).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written["status"]["lastUpdated"], "now");
+        assert_eq!((&written["kind"], &written["metadata"]["name"]), (&"CalicoNodeStatus".into(), &"a".into()));
+        assert_eq!(std::fs::read_to_string(&manifest).unwrap(), text, "a person's file is not touched");
+        std::fs::remove_file(&manifest).unwrap();
+        while store.get(&key).await.unwrap().is_some() {}
+        assert!(!store.report(&key, serde_json::Value::Null).await.unwrap());
+        assert!(!folder.path().join(file).exists());
+    });
+}

@@ -66,6 +66,8 @@ kinds! {
     BgpPeer "BGPPeer" CALICO CLUSTER,
     /// Calico BGPFilter.
     BgpFilter "BGPFilter" CALICO CLUSTER,
+    /// Calico CalicoNodeStatus.
+    CalicoNodeStatus "CalicoNodeStatus" CALICO CLUSTER,
     /// Calico FelixConfiguration.
     FelixConfiguration "FelixConfiguration" CALICO CLUSTER,
 }

@@ -10,6 +10,7 @@ mod bfd;
 mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
+mod calico_node_status;
 mod community;
 mod duration;
 mod envelope;
@@ -49,6 +50,10 @@ pub use bgp_filter::{
     MatchOperator, PeerType, PrefixLengthRange, PrependAsPath, RouteSource, SetPriority,
 };
 pub use bgp_peer::{BgpPeer, BgpPeerSpec, NextHopMode, PeerAddress, ReversePeering, SourceAddress};
+pub use calico_node_status::{
+    AgentReport, CalicoNodeStatus, CalicoNodeStatusSpec, DaemonReport, LearnedFrom, NodeReport, NodeStatusClass,
+    PeerOrigin, PeerReport, RouteReport, RoutesReport, SessionsReport,
+};
 pub use community::Community;
 pub use duration::Duration;
 pub use felix_configuration::{

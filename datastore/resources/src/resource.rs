@@ -4,8 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
-    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, FelixConfiguration, Invalid, IpPool, IpReservation, IpamBlock,
-    IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node, ObjectMeta, Pod, Secret, Unsupported,
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, CalicoNodeStatus, FelixConfiguration, Invalid, IpPool,
+    IpReservation, IpamBlock, IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node, ObjectMeta,
+    Pod, Secret, Unsupported,
 };
 
 /// A kind's type.
@@ -92,7 +93,7 @@ macro_rules! resource {
 
 resource! {
     Node, Namespace, Pod, NetworkPolicy, Secret, IpPool, IpReservation, IpamConfiguration, BlockAffinity, IpamBlock, IpamHandle,
-    BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration,
+    BgpConfiguration, BgpPeer, BgpFilter, CalicoNodeStatus, FelixConfiguration,
 }
 
 impl Resource {
@@ -139,6 +140,7 @@ impl Resource {
                 object.validate_annotations(&mut out);
             }
             Self::BgpFilter(object) => object.spec.validate(&mut out),
+            Self::CalicoNodeStatus(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),
             Self::Namespace(_) | Self::Pod(_) | Self::Secret(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
         }

@@ -79,10 +79,20 @@ impl Layout {
 
 const OWN: &str = ".tortie";
 const STATE: &str = ".tortie/state";
+const STATUS: &str = ".tortie/status";
 const COPY: &str = ".json";
 
 /// The file in which the datastore keeps an object.
 pub(super) fn state_file(key: &Key) -> PathBuf {
+    state_folder(key.kind).join(file_name(key))
+}
+
+/// The file in which the datastore keeps the status of an object.
+pub(super) fn status_file(key: &Key) -> PathBuf {
+    Path::new(STATUS).join(key.kind.name().to_lowercase()).join(file_name(key))
+}
+
+fn file_name(key: &Key) -> String {
     let mut name = match &key.namespace {
         Some(namespace) => format!("{namespace}_{}", key.name),
         None => key.name.clone(),
@@ -94,7 +104,7 @@ pub(super) fn state_file(key: &Key) -> PathBuf {
         name.truncate(cut);
         name = format!("{name}_{mark:016x}");
     }
-    state_folder(key.kind).join(name + ".json")
+    name + ".json"
 }
 
 pub(super) fn state_folder(kind: Kind) -> PathBuf {

@@ -170,7 +170,7 @@ fn uid() -> io::Result<String> {
 }
 
 /// Replaces a file as a whole: whoever reads sees all of the old or all of the new text.
-fn replace(path: &Path, text: &[u8]) -> io::Result<Signature> {
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<Signature> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(TEMPORARY);

@@ -8,6 +8,7 @@ mod drain;
 mod filters;
 mod guards;
 mod long_lived;
+mod node_status;
 mod passwords;
 mod racks;
 mod reachable_by;
@@ -33,6 +34,7 @@ fn main() {
         guards::labs(),
         static_file::labs(),
         long_lived::labs(),
+        node_status::labs(),
         passwords::labs(),
         recording::labs(),
         racks::labs(),

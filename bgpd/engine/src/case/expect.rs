@@ -22,6 +22,10 @@ pub(super) fn expectation(player: &mut Player, line: &str) -> Option<Result<(), 
             let found = player.events.iter().any(|event| event.contains(text));
             if found { Ok(()) } else { Err(format!("there were: {}", player.events.join("\n    "))) }
         }
+        "no-event" => {
+            let found = player.events.iter().find(|event| event.contains(words.rest()));
+            found.map_or(Ok(()), |event| Err(format!("there was: {event}")))
+        }
         "fib" => fib(player, words),
         "state" | "status" | "explain" | "route" | "withheld" => {
             let Some(speaker) = &player.speaker else { return Some(Err("there is no speaker yet".to_owned())) };

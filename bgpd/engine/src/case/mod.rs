@@ -29,6 +29,7 @@
 //! | `fib PREFIX via ADDRESS,…`, `fib PREFIX none` | the route in the kernel |
 //! | `state PEER STATE` | of the FSM |
 //! | `event TEXT` | an [`Event`](crate::Event) since the last input whose `Debug` holds the text |
+//! | `no-event TEXT` | none of that kind |
 //! | `explain PREFIX PEER TEXT`, `explain PREFIX none` | what became of the peer's path |
 //! | `route PREFIX PEER TEXT` | the peer's path, in the `Debug` of [`RouteStatus`](crate::RouteStatus) |
 //! | `withheld PREFIX PEER TEXT` | why the peer is not sent it |

@@ -111,6 +111,7 @@ impl Player {
             "dialled" => {
                 let conn = peer(self).and_then(|name| self.connection(&name))?;
                 let local = self.local_end(conn)?;
+                self.open.insert(conn);
                 self.apply(&Input::Connected { conn, local })
             }
             "dial-fails" => {
@@ -342,7 +343,6 @@ impl Player {
             Action::Connect { conn, peer, .. } => {
                 self.owners.insert(conn, peer.to_string());
                 self.latest.insert(peer.to_string(), conn);
-                self.open.insert(conn);
                 self.sent.push_back((conn, Sent::Connect));
             }
             Action::Send { conn, bytes } => {

@@ -168,7 +168,8 @@ impl<P: NetPrefix> Group<P> {
                 break;
             }
             packed.bucket(bucket, changes, |prefix| {
-                notes.extend(in_step.iter().map(|(peer, _)| Note::TooLarge(*peer, prefix.into())));
+                let receivers = in_step.iter().filter(|(peer, _)| !excluded.contains(peer));
+                notes.extend(receivers.map(|(peer, _)| Note::TooLarge(*peer, prefix.into())));
             });
             written += 1;
         }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use engine::{
-    AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, LongLivedRestart, PeerConfig, PerFamily,
-    PrefixLimit, wire::Role,
+    AddPath, BfdConfig, Family, GracefulRestartConfig, LimitAction, LocalAsPrepend, LongLivedRestart, NextHopMode,
+    PeerConfig, PerFamily, PrefixLimit, RemovePrivateAs, wire::Role,
 };
-use resources::{AddressFamily, Bfd, GracefulRestart, LongLivedFamily, MaxPrefixes, PeerOptions};
+use resources::{
+    AddressFamily, AsPathOptions, Bfd, GracefulRestart, LongLivedFamily, MaxPrefixes, NextHop, PeerOptions,
+    RemovePrivate,
+};
 
 /// How long a peer shall keep our routes where nothing else is said.
 const STALE_TIME: Duration = Duration::from_secs(3600);
@@ -38,6 +41,17 @@ pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
         peer.long_lived_restart = PerFamily::new(long_lived.ipv4.map(kept_long), long_lived.ipv6.map(kept_long));
         peer.long_lived_to_all_internal = long_lived.to_all_internal;
     }
+    if let Some(as_path) = &options.as_path {
+        adapt_as_path(as_path, peer);
+    }
+    if let Some(next_hop) = options.next_hop {
+        peer.next_hop = match next_hop {
+            NextHop::Auto => NextHopMode::Auto,
+            NextHop::Own => NextHopMode::SelfAddress,
+            NextHop::Keep => NextHopMode::Keep,
+        };
+    }
+    peer.route_server_client = options.route_server_client;
     peer.role = options.role.map(role);
     peer.strict_role = options.strict_role;
     if let Some(add_path) = options.add_path {
@@ -78,6 +92,20 @@ fn kept_long(options: LongLivedFamily) -> LongLivedRestart {
     LongLivedRestart {
         stale_time: options.stale_time.map_or(STALE_TIME, |it| it.0),
         max_stale_time: options.max_stale_time.map_or(Duration::MAX, |it| it.0),
+    }
+}
+
+fn adapt_as_path(options: &AsPathOptions, peer: &mut PeerConfig) {
+    peer.allow_own_as = options.allow_own.unwrap_or(peer.allow_own_as);
+    peer.enforce_first_as = options.enforce_first.unwrap_or(peer.enforce_first_as);
+    peer.reject_as_sets = options.reject_sets;
+    peer.remove_private_as = options.remove_private.map(|it| match it {
+        RemovePrivate::Remove => RemovePrivateAs::Remove,
+        RemovePrivate::Replace => RemovePrivateAs::Replace,
+    });
+    if let Some(local) = options.local {
+        peer.local_as = local.number.or(peer.local_as);
+        peer.local_as_prepend = LocalAsPrepend { inbound: local.prepend_inbound, outbound: local.prepend_outbound };
     }
 }
 

@@ -161,7 +161,7 @@ pub struct PeerConfig {
     pub interface: Option<u32>,
     /// Its AS number.
     pub remote_as: RemoteAs,
-    /// AS number we use towards it instead of our own (RFC 7705); it alone is in the path.
+    /// AS number we use towards it instead of our own (RFC 7705); see [`PeerConfig::local_as_prepend`].
     pub local_as: Option<u32>,
     /// What it is to us.
     pub kind: PeerKind,
@@ -190,6 +190,15 @@ pub struct PeerConfig {
     pub allow_own_as: u8,
     /// An external peer's path must begin with its AS number. Default true.
     pub enforce_first_as: bool,
+    /// A path with an AS_SET is treated as withdrawn (RFC 9774). Default false.
+    pub reject_as_sets: bool,
+    /// What becomes of private AS numbers in paths sent to an external peer; the peer's own stays, for its loop detection.
+    pub remove_private_as: Option<RemovePrivateAs>,
+    /// With [`PeerConfig::local_as`], where that number is put in front (RFC 7705).
+    pub local_as_prepend: LocalAsPrepend,
+    /// We are a route server to it (RFC 7947): what others sent goes to it with AS_PATH, NEXT_HOP, MED and communities as it
+    /// came. For external peers.
+    pub route_server_client: bool,
     /// Bounds on what it may send, per family.
     pub limit: PrefixLimit,
     /// What is used of its routes.
@@ -240,6 +249,10 @@ impl PeerConfig {
             next_hop: NextHopMode::Auto,
             allow_own_as: 0,
             enforce_first_as: true,
+            reject_as_sets: false,
+            remove_private_as: None,
+            local_as_prepend: LocalAsPrepend::default(),
+            route_server_client: false,
             limit: PrefixLimit { max: kind.default_limit(), warn_percent: 75, action: LimitAction::Block },
             import: ImportPolicy::BuiltIn,
             export: ExportPolicy::BuiltIn,
@@ -305,6 +318,24 @@ impl AddPath {
             (false, 0) => None,
         }
     }
+}
+
+/// What becomes of private AS numbers (RFC 6996) in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RemovePrivateAs {
+    /// They go.
+    Remove,
+    /// Ours stands in their place, so that the length stays.
+    Replace,
+}
+
+/// Where the AS number that we use towards a peer, instead of our own, is put in front of a path (RFC 7705 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LocalAsPrepend {
+    /// Of what the peer sends.
+    pub inbound: bool,
+    /// Of what is sent to it, with our own behind it. Otherwise it stands there alone.
+    pub outbound: bool,
 }
 
 /// `nextHopMode` of Calico.

@@ -37,8 +37,9 @@ pub mod wire;
 
 pub use bfd::{BfdConfig, BfdReport, BfdRequest, BfdState, BfdStatus};
 pub use config::{
-    AddPath, ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, LongLivedRestart, Multipath,
-    NextHopMode, OriginAttributes, PeerConfig, PeerKind, PrefixLimit, RemoteAs, SpeakerConfig, Transport,
+    AddPath, ExportPolicy, GracefulRestartConfig, Guards, ImportPolicy, LimitAction, LocalAsPrepend, LongLivedRestart,
+    Multipath, NextHopMode, OriginAttributes, PeerConfig, PeerKind, PrefixLimit, RemoteAs, RemovePrivateAs,
+    SpeakerConfig, Transport,
 };
 pub use filter::{AnyCommunity, FilterAction, FilterRule, Filters, Operation, PrefixMatch};
 pub use instant::Instant;

@@ -6,6 +6,7 @@
 //! What is right may still not be acted upon: [`Resource::unsupported`] lists those fields by name.
 
 mod as_number;
+mod as_path_options;
 mod bfd;
 mod bgp_configuration;
 mod bgp_filter;
@@ -40,6 +41,7 @@ pub mod selector;
 mod timestamp;
 
 pub use as_number::AsNumber;
+pub use as_path_options::{AsPathOptions, LocalAs, RemovePrivate};
 pub use bfd::Bfd;
 pub use bgp_configuration::{
     BgpConfiguration, BgpConfigurationSpec, BgpPassword, BindMode, CidrBlock, NamedCommunity, PrefixAdvertisement,
@@ -79,7 +81,7 @@ pub use network_policy::{
 };
 pub use node::{Node, NodeSpec, NodeStatus};
 pub use peer_options::{
-    AddPath, AddressFamily, GracefulRestart, LimitAction, MaxPrefixes, PEER_ANNOTATION, PeerOptions, Shutdown,
+    AddPath, AddressFamily, GracefulRestart, LimitAction, MaxPrefixes, NextHop, PEER_ANNOTATION, PeerOptions, Shutdown,
 };
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use ports::{PortOrName, PortRange, Protocol};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, LongLivedRestart, ObjectMeta, Role};
+use crate::{AsPathOptions, Bfd, BgpConfiguration, BgpPeer, Duration, Invalid, LongLivedRestart, ObjectMeta, Role};
 
 /// The annotation that holds [`PeerOptions`] as JSON. On a BGPPeer it is for the sessions of that object, on the
 /// BGPConfiguration `default` for the node-to-node mesh.
@@ -44,6 +44,14 @@ pub struct PeerOptions {
     /// Long-lived graceful restart (RFC 9494); default off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long_lived_restart: Option<LongLivedRestart>,
+    /// What is done to AS_PATH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_path: Option<AsPathOptions>,
+    /// Next hop of what it is sent; default `auto`. In Calico `spec.nextHopMode`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<NextHop>,
+    /// We are a route server to it: what others sent goes to it with AS_PATH, NEXT_HOP and MED as it came (RFC 7947).
+    pub route_server_client: bool,
     /// What we are to it, so that no route leaks (RFC 9234); default none. It counts between two AS only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -55,6 +63,19 @@ pub struct PeerOptions {
     /// BFD with the peer; `{}` for the defaults, absent for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bfd: Option<Bfd>,
+}
+
+/// Next hop of what a peer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NextHop {
+    /// Our address to an external peer, unchanged to an internal one.
+    Auto,
+    /// Our address.
+    #[serde(rename = "self")]
+    Own,
+    /// Unchanged.
+    Keep,
 }
 
 /// A session that the operator keeps down (Cease 6/2).
@@ -166,6 +187,12 @@ impl PeerOptions {
                 out.push(Invalid::new(at("longLivedRestart"), "", allowed));
             }
         }
+        if let Some(as_path) = &self.as_path {
+            as_path.validate(at, out);
+        }
+        if self.route_server_client && self.role.is_some_and(|role| role != Role::RouteServer) {
+            out.push(Invalid::new(at("role"), "", "routeServer, or none, where routeServerClient is set"));
+        }
         if self.strict_role && self.role.is_none() {
             out.push(Invalid::new(at("strictRole"), true, "absent unless role is set"));
         }
@@ -217,6 +244,21 @@ impl BgpPeer {
         if let (Some(time), Some(_)) = (self.options().keepalive_time, self.spec.keepalive_time) {
             out.push(Invalid::new(field("keepaliveTime"), time, "absent where spec.keepaliveTime is set"));
         }
+        let as_path = self.options().as_path.unwrap_or_default();
+        if let (Some(number), Some(_)) = (as_path.allow_own, self.spec.num_allowed_local_as_numbers) {
+            out.push(Invalid::new(
+                field("asPath.allowOwn"),
+                number,
+                "absent where spec.numAllowedLocalASNumbers is set",
+            ));
+        }
+        if let (Some(number), Some(_)) = (as_path.local.and_then(|it| it.number), self.spec.local_as_number) {
+            out.push(Invalid::new(field("asPath.local.number"), number, "absent where spec.localASNumber is set"));
+        }
+        if self.options().next_hop.is_some() && (self.spec.next_hop_mode.is_some() || self.spec.keep_original_next_hop)
+        {
+            out.push(Invalid::new(field("nextHop"), "", "absent where spec.nextHopMode is set"));
+        }
         let restart_time = self.options().graceful_restart.and_then(|it| it.restart_time);
         if let (Some(time), Some(_)) = (restart_time, self.spec.max_restart_time) {
             let field = field("gracefulRestart.restartTime");
@@ -238,6 +280,10 @@ impl BgpConfiguration {
                 out.push(Invalid::new(annotation(), text, allowed));
             }
             _ => validate(&self.metadata, out),
+        }
+        if self.mesh_options().as_path.is_some_and(|it| it.local.is_some()) || self.mesh_options().route_server_client {
+            let allowed = "without asPath.local and routeServerClient: the nodes of a mesh are of one AS";
+            out.push(Invalid::new(annotation(), "", allowed));
         }
         if self.mesh_options().role.is_some() {
             out.push(Invalid::new(field("role"), "", "absent: the nodes of a mesh are of one AS"));
@@ -360,7 +406,9 @@ mod tests {
             "maxPrefixes": {"limit": 500, "warnPercent": 80, "action": "restart", "restartAfter": "1m0s"},
             "gracefulRestart": {"enabled": true, "restartTime": "30s", "staleTime": "1m0s"},
             "longLivedRestart": {"ipv4": {"staleTime": "1h0m0s"}, "ipv6": {"maxStaleTime": "2m0s"}, "toAllInternal": true},
-            "role": "routeServerClient", "strictRole": true, "addPath": {"receive": true, "sendMax": 4},
+            "asPath": {"allowOwn": 1, "enforceFirst": false, "rejectSets": true, "removePrivate": "replace",
+                "local": {"number": 65100, "prependInbound": true, "prependOutbound": true}},
+            "nextHop": "self", "routeServerClient": true, "role": "routeServer", "strictRole": true, "addPath": {"receive": true, "sendMax": 4},
             "bfd": {"minInterval": "0.1s", "multiplier": 5, "multihop": true, "minTTL": 250, "strict": true}}"#;
         assert_eq!(refusals(all), Vec::<String>::new());
         let written = serde_json::to_value(peer(all).options()).unwrap();
@@ -403,6 +451,10 @@ mod tests {
                 ".longLivedRestart",
                 "absent where gracefulRestart is not enabled",
             ),
+            (r#"{"asPath": {"local": {"number": 0}}}"#, ".asPath.local.number", "1 to 4294967295"),
+            (r#"{"asPath": {"allowOwn": 256}}"#, "", "expected u8"),
+            (r#"{"routeServerClient": true, "role": "peer"}"#, ".role", "routeServer, or none"),
+            (r#"{"nextHop": "other"}"#, "", "unknown variant `other`"),
             (r#"{"role": "friend"}"#, "", "unknown variant `friend`"),
             (r#"{"strictRole": true}"#, ".strictRole", "absent unless role is set"),
             (r#"{"bfd": {"minInterval": "1ms"}}"#, ".bfd.minInterval", "from 10ms to 60s"),
@@ -420,11 +472,17 @@ mod tests {
 
     #[test]
     fn what_calico_has_a_field_for_is_said_once() {
-        let mut peer = peer(r#"{"keepaliveTime": 3, "gracefulRestart": {"restartTime": 30}}"#);
+        let mut peer = peer(
+            r#"{"keepaliveTime": 3, "gracefulRestart": {"restartTime": 30}, "nextHop": "self",
+            "asPath": {"allowOwn": 1, "local": {"number": 65100}}}"#,
+        );
         peer.spec.keepalive_time = Some("3s".parse().unwrap());
         peer.spec.max_restart_time = Some("30s".parse().unwrap());
+        peer.spec.num_allowed_local_as_numbers = Some(1);
+        peer.spec.local_as_number = Some("65100".parse().unwrap());
+        peer.spec.next_hop_mode = Some(crate::NextHopMode::Keep);
         let mut out = Vec::new();
         peer.validate_annotations(&mut out);
-        assert_eq!(out.len(), 2, "{out:?}");
+        assert_eq!(out.len(), 5, "{out:?}");
     }
 }

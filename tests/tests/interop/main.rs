@@ -1,6 +1,7 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
 mod add_path;
+mod as_paths;
 mod bfd;
 mod cluster;
 mod configuration;
@@ -23,6 +24,7 @@ fn main() {
     let labs = [
         sessions::labs(),
         add_path::labs(),
+        as_paths::labs(),
         bfd::labs(),
         reachable_by::labs(),
         reflection::labs(),

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::leak;
-use crate::config::{ExportPolicy, NextHopMode, PeerKind};
+use crate::config::{ExportPolicy, NextHopMode, PeerKind, RemovePrivateAs};
 use crate::filter::{FilterAction, FilterRule, RuleId, Rules, is_calico};
 use crate::reason::Withheld;
 use crate::rib::{Best, Source};
@@ -25,6 +25,12 @@ pub(crate) struct Recipient {
     pub(crate) next_hop_mode: NextHopMode,
     /// Our own next hop towards it; `None` if we have none that it takes.
     pub(crate) own_next_hop: Option<NextHop>,
+    /// We are a route server to it (RFC 7947).
+    pub(crate) route_server_client: bool,
+    /// What becomes of private AS numbers, and the number of its own that stays.
+    pub(crate) remove_private: Option<(RemovePrivateAs, u32)>,
+    /// Our own AS, where it goes behind the one used on the session.
+    pub(crate) own_as: Option<u32>,
     /// It takes IPv6 next hops for this family.
     pub(crate) takes_v6: bool,
     /// It takes IPv4 next hops for this family.
@@ -104,6 +110,7 @@ pub(crate) fn export(
     }
     let local_pref = attributes.local_pref.filter(|_| rule.is_some_and(|(_, it)| it.sets_metric()));
     let mut attributes = match (recipient.internal, reflected) {
+        (false, _) if source.is_some() && recipient.route_server_client => as_they_came(attributes),
         (false, _) => external_attributes(attributes, source.is_none(), recipient),
         (true, Some(source)) => reflected_attributes(attributes, source, recipient, cluster_id),
         (true, None) => internal_attributes(attributes, recipient),
@@ -150,7 +157,7 @@ fn out_next_hop(
 ) -> Result<OutNextHop, Withheld> {
     let kept = match recipient.next_hop_mode {
         NextHopMode::SelfAddress => None,
-        NextHopMode::Auto if !recipient.internal => None,
+        NextHopMode::Auto if !recipient.internal && !recipient.route_server_client => None,
         NextHopMode::Auto | NextHopMode::Keep => next_hop.filter(|_| source.is_some()),
     };
     let Some(kept) = kept else {
@@ -170,11 +177,23 @@ fn out_next_hop(
     }))
 }
 
-fn external_attributes(mut attributes: PathAttributes, own: bool, recipient: &Recipient) -> PathAttributes {
-    attributes.as_path.prepend(recipient.local_as);
+/// RFC 7947 §2.2: a route server changes nothing but what ends at the border of an AS.
+fn as_they_came(mut attributes: PathAttributes) -> PathAttributes {
     attributes.local_pref = None;
     attributes.originator_id = None;
     attributes.cluster_list = Vec::new();
+    attributes
+}
+
+fn external_attributes(mut attributes: PathAttributes, own: bool, recipient: &Recipient) -> PathAttributes {
+    if let Some((mode, theirs)) = recipient.remove_private {
+        let replacement = (mode == RemovePrivateAs::Replace).then_some(recipient.local_as);
+        attributes.as_path = attributes.as_path.without_private(replacement, Some(theirs));
+    }
+    for own in recipient.own_as.into_iter().chain([recipient.local_as]) {
+        attributes.as_path.prepend(own);
+    }
+    let mut attributes = as_they_came(attributes);
     // The MED of one AS is never told to another (RFC 4271 §5.1.4).
     attributes.med = attributes.med.filter(|_| own);
     attributes.extended_communities.retain(|it| it.is_transitive());

@@ -10,6 +10,7 @@ use crate::wire::PathAttributes;
 pub(crate) struct Filtering {
     rules: Rules,
     internal: bool,
+    /// As they are without the filter.
     received: Attributes,
     /// The received attributes with LOCAL_PREF in force.
     value: PathAttributes,
@@ -57,7 +58,7 @@ impl Filtering {
                 let local_pref = changed.local_pref.unwrap_or(*local_pref);
                 // A path keeps LOCAL_PREF apart from its attributes.
                 changed.local_pref = received.summary().local_pref;
-                (id, interner.intern_changed(&changed, received), local_pref)
+                (id, interner.intern_changed(&changed, received.received()), local_pref)
             }
         };
         let (_, attributes, local_pref) = last.insert(made);

@@ -20,6 +20,8 @@ pub(crate) struct Importer {
     pub(crate) internal: bool,
     pub(crate) filter: PerFamily<Rules>,
     pub(crate) allow_own_as: u8,
+    /// The AS used on the session goes in front of what it sends (RFC 7705 §3).
+    pub(crate) prepends: bool,
     /// AS of the speaker.
     pub(crate) speaker_as: u32,
     /// AS used on the session.
@@ -30,6 +32,17 @@ pub(crate) struct Importer {
     pub(crate) cluster_id: Ipv4Addr,
     /// Our end of the session.
     pub(crate) local_address: Option<IpAddr>,
+}
+
+impl Importer {
+    /// The received attributes as they are before any filter; `None` where that is as they came.
+    pub(crate) fn adapt(&self, received: &PathAttributes) -> Option<PathAttributes> {
+        self.prepends.then(|| {
+            let mut adapted = received.clone();
+            adapted.as_path.prepend(self.local_as);
+            adapted
+        })
+    }
 }
 
 /// LOCAL_PREF in force of a path, or why it cannot be used.

@@ -82,7 +82,7 @@ impl Negotiated {
                 peer_is_internal: internal,
                 peer_as: theirs.as_number,
                 check_first_as: config.enforce_first_as && !internal,
-                reject_as_sets: false,
+                reject_as_sets: config.reject_as_sets,
                 families: PerFamily::of(&families),
                 add_path_receive: add_path(received, sent),
                 extended_next_hop_v4: sent.extended_next_hop,

@@ -13,7 +13,7 @@ use crate::peer::{Peer, Slot, Standing};
 use crate::policy::{CompiledGuards, Filtering, Importer, admit};
 use crate::prefix::{Family, NetPrefix};
 use crate::reason::{Diagnosis, Refusal, Why};
-use crate::rib::{Attributes, NextHopId, Path, PeerId, Staleness};
+use crate::rib::{Attributes, Interner, NextHopId, Path, PeerId, Staleness};
 use crate::wire::{NextHop, Notification};
 
 impl Speaker {
@@ -63,6 +63,7 @@ impl Speaker {
         let imports = former.import != config.import
             || former.filters.import != config.filters.import
             || former.kind != config.kind
+            || former.local_as_prepend != config.local_as_prepend
             || former.allow_own_as != config.allow_own_as;
         let names_it = (former.address, former.interface) != (config.address, config.interface);
         let (client, kind) = (config.route_reflector_client, config.kind);
@@ -276,6 +277,7 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
         || former.keepalive_time != config.keepalive_time
         || former.passive != config.passive
         || former.enforce_first_as != config.enforce_first_as
+        || former.reject_as_sets != config.reject_as_sets
         || former.graceful_restart != config.graceful_restart
         || former.long_lived_restart != config.long_lived_restart
         || former.role != config.role
@@ -294,6 +296,8 @@ struct Judge {
 /// What import says of attributes and a next hop, whatever the prefix.
 struct Verdict {
     received: Attributes,
+    /// The same before any filter.
+    adapted: Attributes,
     hop: NextHopId,
     admitted: Result<u32, Refusal>,
     filtering: Option<Filtering>,
@@ -306,12 +310,17 @@ impl Importer {
         hop: NextHopId,
         next_hop: &NextHop,
         guards: &CompiledGuards,
+        interner: &mut Interner,
     ) -> Verdict {
         let value = received.value();
         let admitted = admit(&value, next_hop, self, guards);
+        let (adapted, value) = match self.adapt(&value) {
+            Some(changed) => (interner.intern_changed(&changed, received), changed),
+            None => (received.clone(), value),
+        };
         let rules = &self.filter[P::FAMILY];
-        let filtering = admitted.ok().and_then(|it| Filtering::new(rules, self.internal, received, &value, it));
-        Verdict { received: received.clone(), hop, admitted, filtering }
+        let filtering = admitted.ok().and_then(|it| Filtering::new(rules, self.internal, &adapted, &value, it));
+        Verdict { received: received.clone(), adapted, hop, admitted, filtering }
     }
 }
 
@@ -326,14 +335,14 @@ fn judge_family<P: NetPrefix>(
         let received = path.attributes.received().clone();
         if !judge.last.as_ref().is_some_and(|it| it.received == received && it.hop == hop) {
             let Some(next_hop) = next_hops.get(hop) else { return false };
-            judge.last = Some(judge.importer.verdict::<P>(&received, hop, &next_hop, guards));
+            judge.last = Some(judge.importer.verdict::<P>(&received, hop, &next_hop, guards, interner));
         }
         let Some(verdict) = &mut judge.last else { return false };
         let judged = verdict.admitted.and_then(|local_pref| {
             match (guards.judge(*prefix, judge.importer.kind, &judge.name), &mut verdict.filtering) {
                 (Some(refusal), _) => Err(refusal),
                 (None, Some(filtering)) => filtering.judge((*prefix).into(), interner),
-                (None, None) => Ok((received.clone(), local_pref)),
+                (None, None) => Ok((verdict.adapted.clone(), local_pref)),
             }
         });
         let refusal = judged.as_ref().err().copied();

@@ -102,6 +102,10 @@ fn group_key(peer: &Peer, session: &Negotiated, family: Family, speaker: &Speake
             policy: config.export,
             next_hop_mode: config.next_hop,
             own_next_hop: own.map(|address| own_next_hop(address, family, session)),
+            route_server_client: config.route_server_client && !session.internal,
+            remove_private: config.remove_private_as.map(|mode| (mode, session.peer_as)),
+            own_as: Some(speaker.config.local_as)
+                .filter(|own| config.local_as_prepend.outbound && *own != session.local_as),
             takes_v6,
             takes_v4,
             calico_local_pref: config.calico_local_pref && session.internal,

@@ -117,6 +117,9 @@ impl Speaker {
             internal: source.internal,
             filter: peer.config.filters.import.clone(),
             allow_own_as: peer.config.allow_own_as,
+            prepends: peer.config.local_as_prepend.inbound
+                && !source.internal
+                && source.local_as != self.config.local_as,
             speaker_as: self.config.local_as,
             local_as: source.local_as,
             role: source.role,
@@ -239,11 +242,14 @@ impl Applying<'_> {
         }
         let as_received = received.local_pref.unwrap_or(0);
         let admitted = admit(received, &next_hop, self.importer, &shared.guards);
+        let adapted = self.importer.adapt(received);
+        let adapted = adapted.map(|it| (shared.interner.intern_changed(&it, attributes), it));
+        let (before_filter, value) = adapted.as_ref().map_or((attributes, received), |it| (&it.0, &it.1));
         let Importer { filter, internal, .. } = self.importer;
         let mut filtering = admitted
             .as_ref()
             .ok()
-            .and_then(|local_pref| Filtering::new(&filter[P::FAMILY], *internal, attributes, received, *local_pref));
+            .and_then(|local_pref| Filtering::new(&filter[P::FAMILY], *internal, before_filter, value, *local_pref));
         let hop = shared.next_hops.id(next_hop, self.interface_of(&next_hop));
         for nlri in &reach.announced {
             let path_id = nlri.path_id.unwrap_or(0);
@@ -256,7 +262,7 @@ impl Applying<'_> {
                 match (shared.guards.judge(nlri.prefix, self.kind, self.name), &mut filtering) {
                     (Some(refusal), _) => Err(refusal),
                     (None, Some(filtering)) => filtering.judge(nlri.prefix.into(), &mut shared.interner),
-                    (None, None) => Ok((attributes.clone(), local_pref)),
+                    (None, None) => Ok((before_filter.clone(), local_pref)),
                 }
             });
             let refusal = judged.as_ref().err().copied();

@@ -161,15 +161,16 @@ impl AsPath {
         path
     }
 
-    /// The path without private AS numbers (64512–65534 and 4200000000–4294967294, RFC 6996); segments that become empty
-    /// go.
+    /// The path with private AS numbers (64512–65534 and 4200000000–4294967294, RFC 6996) replaced, or without them; segments
+    /// that become empty go. `except` stays.
     #[must_use]
-    pub fn without_private(&self) -> Self {
+    pub fn without_private(&self, replacement: Option<u32>, except: Option<u32>) -> Self {
         let mut path = Self::new();
         let mut kept = Vec::new();
+        let map = |number: u32| if is_private(number) && Some(number) != except { replacement } else { Some(number) };
         for segment in self.segments() {
             kept.clear();
-            kept.extend(segment.numbers.iter().filter(|number| !is_private(**number)));
+            kept.extend(segment.numbers.iter().filter_map(|number| map(*number)));
             path.push(segment.kind, &kept);
         }
         path

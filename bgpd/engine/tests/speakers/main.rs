@@ -8,6 +8,7 @@
 )]
 
 mod add_path;
+mod as_paths;
 mod bfd;
 mod drain;
 mod filters;

@@ -98,13 +98,14 @@ fn path_answers_the_questions_of_decision_and_loop_detection() {
 
 #[test]
 fn private_numbers_are_removed_with_the_segments_they_leave_empty() {
-    let removed = path("64512 3 65534 {4200000000,4294967294} 65535 4294967295").without_private();
+    let removed = path("64512 3 65534 {4200000000,4294967294} 65535 4294967295").without_private(None, None);
     assert_eq!(removed, {
         let mut expected = AsPath::from_sequence(&[3]);
         expected.push(SegmentKind::Sequence, &[65535, u32::MAX]);
         expected
     });
-    assert!(path("64512 65000").without_private().is_empty());
+    assert!(path("64512 65000").without_private(None, None).is_empty());
+    assert_eq!(path("64512 3 65000 65000").without_private(Some(7), Some(64512)), path("64512 3 7 7"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod configuration;
 mod drain;
 mod filters;
 mod guards;
+mod large_table;
 mod long_lived;
 mod node_status;
 mod passwords;
@@ -35,6 +36,7 @@ fn main() {
         filters::labs(),
         guards::labs(),
         static_file::labs(),
+        large_table::labs(),
         long_lived::labs(),
         node_status::labs(),
         passwords::labs(),

@@ -32,6 +32,8 @@ const PIECES: usize = 512;
 /// How long a closed connection waits for the peer's FIN: closing a socket with unread input sends RST, which may
 /// overtake the NOTIFICATION.
 const LINGER: Duration = Duration::from_secs(1);
+/// Closed connections that may wait so at once: who opens connections by the thousand is not owed it.
+static LINGERING: Semaphore = Semaphore::const_new(64);
 
 /// The loop's end of a connection. Dropping it closes the connection in order: what was queued is written, then FIN.
 #[derive(Debug)]
@@ -113,7 +115,9 @@ async fn write(
     }
     let _ = writer.shutdown().await;
     drop(done);
-    let _ = timeout(LINGER, &mut reading).await;
+    if let Ok(_place) = LINGERING.try_acquire() {
+        let _ = timeout(LINGER, &mut reading).await;
+    }
     reading.abort();
 }
 

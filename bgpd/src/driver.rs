@@ -50,6 +50,7 @@ pub(crate) struct Driver {
     pub(crate) fib: Option<FibHandle>,
     pub(crate) next_hops: NextHopsHandle,
     pub(crate) farewells: Farewells,
+    pub(crate) journal: events::Journal,
     pub(crate) events: broadcast::Sender<EventMessage>,
     pub(crate) speaker: Option<Recorded>,
     /// For the first speaker.
@@ -257,7 +258,7 @@ impl Driver {
             routes.push(update);
         }
         while let Some(event) = speaker.poll_event() {
-            events::log(&event);
+            self.journal.log(&event);
             if let Some(message) = events::message(&event) {
                 // Nobody may be watching.
                 let _ = self.events.send(message);

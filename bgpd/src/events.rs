@@ -1,12 +1,42 @@
 //! The engine's events as log lines and as messages for watchers.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::{BfdReport, DownReason, Event};
 use proto::bgp::Event as EventMessage;
 
+/// Connections refused are logged once in this time, with their number: anybody can open them by the thousand.
+const REFUSALS: Duration = Duration::from_secs(10);
+
+/// The log, with what it leaves out.
+#[derive(Default)]
+pub(crate) struct Journal {
+    /// When a refused connection was last logged.
+    said: Option<Instant>,
+    /// Those refused since.
+    unsaid: u64,
+}
+
+impl Journal {
+    /// Writes an event to the log.
+    pub(crate) fn log(&mut self, event: &Event) {
+        if !matches!(event, Event::ConnectionRefused { .. }) {
+            return log(event);
+        }
+        if self.said.is_some_and(|at| at.elapsed() < REFUSALS) {
+            self.unsaid += 1;
+            return;
+        }
+        self.said = Some(Instant::now());
+        match std::mem::take(&mut self.unsaid) {
+            0 => log(event),
+            others => tracing::info!("{}, and {others} more since the last one told", text(event)),
+        }
+    }
+}
+
 /// Writes an event to the log.
-pub(crate) fn log(event: &Event) {
+fn log(event: &Event) {
     match event {
         Event::StateChanged { .. } | Event::RouteChanged { .. } => tracing::debug!("{}", text(event)),
         Event::UpdateError { raw, .. } => tracing::warn!(update = %hex(raw), "{}", text(event)),

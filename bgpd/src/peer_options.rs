@@ -24,6 +24,9 @@ pub(crate) fn apply(options: &PeerOptions, peer: &mut PeerConfig) {
     if let Some(time) = options.keepalive_time {
         peer.keepalive_time = Some(seconds(time.0));
     }
+    if let Some(time) = options.send_hold_time {
+        peer.send_hold_time = Some(seconds(time.0));
+    }
     if let Some(time) = options.connect_retry_time {
         peer.connect_retry = time.0;
     }

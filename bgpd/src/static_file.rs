@@ -26,10 +26,19 @@ type Signature = (u64, u64, u64, i64, i64);
 /// # Errors
 /// What is wrong with it, by field, value and what is allowed.
 pub(crate) fn read(path: &Path) -> anyhow::Result<StaticConfig> {
-    let mut config: StaticConfig = config::read(path)?;
-    config.validate().with_context(|| path.display().to_string())?;
-    read_passwords(&mut config)?;
-    Ok(config)
+    read_named(path).0
+}
+
+/// Also gives the files that it names, of one that is refused too: what is wrong with it may be in one of them.
+fn read_named(path: &Path) -> (anyhow::Result<StaticConfig>, Option<Vec<PathBuf>>) {
+    let mut config: StaticConfig = match config::read(path) {
+        Ok(config) => config,
+        Err(error) => return (Err(error.into()), None),
+    };
+    let named = config.named_files();
+    let valid = config.validate().with_context(|| path.display().to_string());
+    let outcome = valid.and_then(|()| read_passwords(&mut config));
+    (outcome.map(|()| config), Some(named))
 }
 
 fn read_passwords(config: &mut StaticConfig) -> anyhow::Result<()> {
@@ -58,13 +67,12 @@ pub(crate) async fn follow(path: PathBuf, named: Vec<PathBuf>, inputs: mpsc::Sen
         if found == known || !settled {
             continue;
         }
-        let read = config::read::<StaticConfig>(&path);
-        if let Ok(config) = &read {
-            // Those of a file that is refused, too: what is wrong with it may be in one of them.
-            named = config.named_files();
-        }
+        let file = path.clone();
+        // Apart: a long file must not delay a KEEPALIVE.
+        let Ok((outcome, now_named)) = tokio::task::spawn_blocking(move || read_named(&file)).await else { continue };
+        named = now_named.unwrap_or(named);
         known = found.again(&path, &named);
-        let outcome = self::read(&path).map_err(|error| format!("{error:#}"));
+        let outcome = outcome.map_err(|error| format!("{error:#}"));
         if inputs.send(Input::StaticFile(outcome.map(Box::new))).await.is_err() {
             return;
         }

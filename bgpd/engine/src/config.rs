@@ -171,6 +171,9 @@ pub struct PeerConfig {
     pub hold_time: u16,
     /// Keepalive interval in seconds; `None`: a third of the negotiated hold time.
     pub keepalive_time: Option<u16>,
+    /// Send hold time in seconds, longer than the hold time; `None`: 480, or twice the negotiated hold time if that is
+    /// longer (RFC 9687 §4.1).
+    pub send_hold_time: Option<u16>,
     /// Pause between dials, before jitter and back-off. Default 5 s.
     pub connect_retry: Duration,
     /// We never dial, only wait for it to.
@@ -240,6 +243,7 @@ impl PeerConfig {
             families: Family::ALL.to_vec(),
             hold_time: 90,
             keepalive_time: None,
+            send_hold_time: None,
             connect_retry: Duration::from_secs(5),
             passive: false,
             route_reflector_client: kind == PeerKind::Client,

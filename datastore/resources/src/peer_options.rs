@@ -27,6 +27,10 @@ pub struct PeerOptions {
     /// Time between KEEPALIVEs, 1 s to 65535 s; default a third of the negotiated hold time.
     #[serde(deserialize_with = "time", skip_serializing_if = "Option::is_none")]
     pub keepalive_time: Option<Duration>,
+    /// How long nothing may be accepted by the peer's TCP before the session ends (RFC 9687), longer than the hold time and
+    /// at most 65535 s; default 480 s, or twice the hold time if that is longer.
+    #[serde(deserialize_with = "time", skip_serializing_if = "Option::is_none")]
+    pub send_hold_time: Option<Duration>,
     /// Pause between dials before back-off, 1 s to 65535 s; default 5 s.
     #[serde(deserialize_with = "time", skip_serializing_if = "Option::is_none")]
     pub connect_retry_time: Option<Duration>,
@@ -161,6 +165,9 @@ impl PeerOptions {
             ("keepaliveTime", self.keepalive_time, 1, "1 to 65535 seconds"),
             ("connectRetryTime", self.connect_retry_time, 1, "1 to 65535 seconds"),
         ];
+        let hold_time = self.hold_time.map_or(90, |it| it.0.as_secs());
+        let beyond = "longer than the hold time, at most 65535 seconds";
+        seconds(at("sendHoldTime"), self.send_hold_time, hold_time + 1..=u16::MAX.into(), beyond, out);
         for (field, time, least, allowed) in times {
             seconds(at(field), time, least..=u16::MAX.into(), allowed, out);
         }
@@ -402,7 +409,7 @@ mod tests {
     #[test]
     fn every_option_is_read_and_written_alike() {
         let all = r#"{"description": "rack 7", "shutdown": {"message": "maintenance"}, "holdTime": "9s",
-            "keepaliveTime": "3s", "connectRetryTime": "2s", "passive": true, "families": ["ipv4", "ipv6"],
+            "keepaliveTime": "3s", "sendHoldTime": "20s", "connectRetryTime": "2s", "passive": true, "families": ["ipv4", "ipv6"],
             "maxPrefixes": {"limit": 500, "warnPercent": 80, "action": "restart", "restartAfter": "1m0s"},
             "gracefulRestart": {"enabled": true, "restartTime": "30s", "staleTime": "1m0s"},
             "longLivedRestart": {"ipv4": {"staleTime": "1h0m0s"}, "ipv6": {"maxStaleTime": "2m0s"}, "toAllInternal": true},

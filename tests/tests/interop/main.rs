@@ -1,5 +1,6 @@
 //! bgpd and speakers of other makers, on real sockets and real kernels.
 
+mod abuse;
 mod add_path;
 mod as_paths;
 mod bfd;
@@ -24,6 +25,7 @@ mod status;
 fn main() {
     let labs = [
         sessions::labs(),
+        abuse::labs(),
         add_path::labs(),
         as_paths::labs(),
         bfd::labs(),

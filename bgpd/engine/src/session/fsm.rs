@@ -18,8 +18,6 @@ use crate::wire::{MessageKind, Notification, OpenMessage, RouteRefresh};
 
 /// Hold timer until the peer's OPEN.
 const OPEN_WAIT: Duration = Duration::from_secs(30);
-/// Least send hold time (RFC 9687 §4.1).
-const SEND_HOLD: Duration = Duration::from_secs(480);
 
 /// A state and what exists only in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -159,7 +157,7 @@ pub(super) fn next_keepalive(now: Instant, session: &Negotiated, random: &mut Ra
 }
 
 pub(super) fn next_send_hold(now: Instant, session: &Negotiated) -> Option<Instant> {
-    (session.hold_time > 0).then(|| now + SEND_HOLD.max(Duration::from_secs(u64::from(session.hold_time) * 2)))
+    (session.hold_time > 0).then(|| now + Duration::from_secs(session.send_hold_time.into()))
 }
 
 /// One transition.

@@ -10,6 +10,9 @@ use crate::wire::{
     UpdateContext,
 };
 
+/// Least send hold time, unless configured (RFC 9687 §4.1).
+const SEND_HOLD: u32 = 480;
+
 /// The terms of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Negotiated {
@@ -22,6 +25,8 @@ pub(crate) struct Negotiated {
     pub(crate) hold_time: u16,
     /// Seconds, 0 for none.
     pub(crate) keepalive_time: u16,
+    /// Seconds; runs only where a hold time does.
+    pub(crate) send_hold_time: u32,
     pub(crate) families: PerFamily<bool>,
     pub(crate) receive: UpdateContext,
     pub(crate) send: EncodeContext,
@@ -71,6 +76,7 @@ impl Negotiated {
             local_as: ours.as_number,
             internal,
             hold_time,
+            send_hold_time: config.send_hold_time.map_or_else(|| SEND_HOLD.max(u32::from(hold_time) * 2), u32::from),
             keepalive_time: match (hold_time, config.keepalive_time) {
                 (0, _) => 0,
                 (_, Some(configured)) => configured.min(third).max(1),

@@ -275,6 +275,7 @@ fn needs_reset(former: &PeerConfig, config: &PeerConfig) -> bool {
         || former.families != config.families
         || former.hold_time != config.hold_time
         || former.keepalive_time != config.keepalive_time
+        || former.send_hold_time != config.send_hold_time
         || former.passive != config.passive
         || former.enforce_first_as != config.enforce_first_as
         || former.reject_as_sets != config.reject_as_sets

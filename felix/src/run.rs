@@ -30,10 +30,12 @@ use crate::{
     status::StatusService,
 };
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind::Node,
     Kind::Namespace,
     Kind::Pod,
+    Kind::Service,
+    Kind::EndpointSlice,
     Kind::NetworkPolicy,
     Kind::IpPool,
     Kind::IpReservation,

@@ -271,12 +271,7 @@ impl BgpConfigurationSpec {
     }
 
     pub(crate) fn unsupported(&self, out: &mut Vec<Unsupported>) {
-        const SERVICES: &str = "no service addresses are announced";
         let set = [
-            (!self.service_load_balancer_ips.is_empty(), "spec.serviceLoadBalancerIPs", SERVICES),
-            (!self.service_external_ips.is_empty(), "spec.serviceExternalIPs", SERVICES),
-            (!self.service_cluster_ips.is_empty(), "spec.serviceClusterIPs", SERVICES),
-            (self.service_load_balancer_aggregation.is_some(), "spec.serviceLoadBalancerAggregation", SERVICES),
             (self.local_workload_peering_ipv4.is_some(), "spec.localWorkloadPeeringIPV4", "workloads do not peer"),
             (self.local_workload_peering_ipv6.is_some(), "spec.localWorkloadPeeringIPV6", "workloads do not peer"),
         ];

@@ -31,6 +31,7 @@ macro_rules! kinds {
 }
 
 const CORE: &str = "v1";
+const DISCOVERY: &str = "discovery.k8s.io/v1";
 const NETWORKING: &str = "networking.k8s.io/v1";
 const CALICO: &str = "projectcalico.org/v3";
 const CALICO_CRD: &str = "crd.projectcalico.org/v1";
@@ -44,6 +45,10 @@ kinds! {
     Namespace "Namespace" CORE CLUSTER,
     /// Kubernetes Pod.
     Pod "Pod" CORE NAMESPACED,
+    /// Kubernetes Service.
+    Service "Service" CORE NAMESPACED,
+    /// Kubernetes EndpointSlice (discovery.k8s.io).
+    EndpointSlice "EndpointSlice" DISCOVERY NAMESPACED,
     /// Kubernetes NetworkPolicy (networking.k8s.io).
     NetworkPolicy "NetworkPolicy" NETWORKING NAMESPACED,
     /// Kubernetes Secret.

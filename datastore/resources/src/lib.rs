@@ -38,6 +38,7 @@ mod resource;
 mod role;
 mod secret;
 pub mod selector;
+pub mod service;
 mod timestamp;
 
 pub use as_number::AsNumber;
@@ -89,4 +90,5 @@ pub use resource::{Object, Resource};
 pub use role::Role;
 pub use secret::{Secret, SecretBytes};
 pub use selector::{Selector, SelectorError};
+pub use service::{EndpointSlice, Service};
 pub use timestamp::Timestamp;

@@ -4,9 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
-    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, CalicoNodeStatus, FelixConfiguration, Invalid, IpPool,
-    IpReservation, IpamBlock, IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node, ObjectMeta,
-    Pod, Secret, Unsupported,
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, CalicoNodeStatus, EndpointSlice, FelixConfiguration, Invalid,
+    IpPool, IpReservation, IpamBlock, IpamConfiguration, IpamHandle, Key, Kind, Namespace, NetworkPolicy, Node,
+    ObjectMeta, Pod, Secret, Service, Unsupported,
 };
 
 /// A kind's type.
@@ -92,8 +92,8 @@ macro_rules! resource {
 }
 
 resource! {
-    Node, Namespace, Pod, NetworkPolicy, Secret, IpPool, IpReservation, IpamConfiguration, BlockAffinity, IpamBlock, IpamHandle,
-    BgpConfiguration, BgpPeer, BgpFilter, CalicoNodeStatus, FelixConfiguration,
+    Node, Namespace, Pod, Service, EndpointSlice, NetworkPolicy, Secret, IpPool, IpReservation, IpamConfiguration,
+    BlockAffinity, IpamBlock, IpamHandle, BgpConfiguration, BgpPeer, BgpFilter, CalicoNodeStatus, FelixConfiguration,
 }
 
 impl Resource {
@@ -142,7 +142,7 @@ impl Resource {
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::CalicoNodeStatus(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),
-            Self::Namespace(_) | Self::Pod(_) | Self::Secret(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
+            Self::Namespace(_) | Self::Pod(_) | Self::Service(_) | Self::EndpointSlice(_) | Self::Secret(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
         }
         if out.is_empty() { Ok(()) } else { Err(out) }
     }

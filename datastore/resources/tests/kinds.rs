@@ -234,8 +234,8 @@ fn bgp_settings_have_calicos_defaults_and_rules() {
     for (spec, finding) in cases {
         assert_eq!(wrong(Kind::BgpConfiguration, spec.clone()), [finding], "{spec}");
     }
-    let spec = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}], "bindMode": "NodeIP"});
-    assert_eq!(unsupported(Kind::BgpConfiguration, spec), ["spec.serviceClusterIPs"]);
+    let spec = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}], "localWorkloadPeeringIPV4": "169.254.1.1"});
+    assert_eq!(unsupported(Kind::BgpConfiguration, spec), ["spec.localWorkloadPeeringIPV4"]);
 }
 
 #[test]

@@ -220,6 +220,8 @@ impl CalcGraph {
 
     fn desired(&self, ruleset: Ruleset) -> Desired {
         let addresses = self.addressing.addresses(&self.config.node_name, self.workloads.endpoints().values());
+        let mut origins = self.services.origins(&self.config.node_name);
+        origins.extend(addresses.origins);
         let mut conditions: Vec<Condition> = self.conditions.all().cloned().collect();
         conditions.extend(conditions::missing_ports(&self.needed, &self.memberships));
         conditions.extend(addresses.conditions);
@@ -230,7 +232,7 @@ impl CalcGraph {
             generation: self.generation,
             ruleset,
             routes: addresses.routes,
-            origins: addresses.origins,
+            origins,
             endpoints: self.rendered.endpoints.clone(),
             policies: self.rendered.policies.values().cloned().collect(),
             conditions,

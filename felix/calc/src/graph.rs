@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nft::{Name, Ruleset, Set};
-use resources::{Key, Kind, Resource};
+use resources::{BgpConfiguration, EndpointSlice, Key, Kind, Object as _, Resource, Service};
 
 use crate::addressing::Addressing;
 use crate::conditions::Conditions;
@@ -14,6 +14,7 @@ use crate::membership::{Memberships, SetKey};
 use crate::model::Place;
 use crate::namespace::NamespaceLabels;
 use crate::selection::Selection;
+use crate::services::Services;
 use crate::workload::{PodKey, Workloads};
 use crate::{Config, Desired, EndpointId, EndpointPolicies, PolicyView, Update, network_policy, render};
 
@@ -42,6 +43,7 @@ pub struct CalcGraph {
     pub(crate) selection: Selection,
     pub(crate) groups: Groups,
     pub(crate) addressing: Addressing,
+    pub(crate) services: Services,
     pub(crate) conditions: Conditions,
     /// The sets that each policy that applies to somebody looks into.
     pub(crate) needed: BTreeMap<Key, BTreeSet<SetKey>>,
@@ -84,6 +86,7 @@ impl CalcGraph {
             selection: Selection::default(),
             groups: Groups::default(),
             addressing: Addressing::default(),
+            services: Services::default(),
             conditions: Conditions::default(),
             needed: BTreeMap::new(),
             bump_due: false,
@@ -171,6 +174,23 @@ impl CalcGraph {
                 self.addressing.set_affinity(&self.config.node_name, name, Some(affinity));
             }
             (Kind::BlockAffinity, _) => self.addressing.set_affinity(&self.config.node_name, name, None),
+            _ => self.announced(key, resource),
+        }
+    }
+
+    /// What decides which addresses of services are announced.
+    fn announced(&mut self, key: &Key, resource: Option<&Resource>) {
+        let name = || (namespace_of(key).to_owned(), key.name.clone());
+        match (key.kind, resource) {
+            (Kind::BgpConfiguration, resource) if key.name == "default" => {
+                let object = resource.and_then(BgpConfiguration::of);
+                self.services.configure(object.map(|object| &object.spec));
+            }
+            (Kind::Node, resource) if key.name == self.config.node_name => {
+                self.services.set_labels(resource.map(|resource| &resource.metadata().labels));
+            }
+            (Kind::Service, resource) => self.services.set_service(name(), resource.and_then(Service::of)),
+            (Kind::EndpointSlice, resource) => self.services.set_slice(name(), resource.and_then(EndpointSlice::of)),
             _ => {}
         }
     }

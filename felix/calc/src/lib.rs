@@ -23,6 +23,7 @@ mod permission;
 mod render;
 mod selection;
 mod selector;
+mod services;
 mod update;
 mod words;
 mod workload;

@@ -18,12 +18,14 @@ mod reachable_by;
 mod recording;
 mod reflection;
 mod roles;
+mod services;
 mod sessions;
 mod static_file;
 mod status;
 
 fn main() {
     let labs = [
+        services::labs(),
         sessions::labs(),
         abuse::labs(),
         add_path::labs(),

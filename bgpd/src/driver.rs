@@ -63,10 +63,12 @@ pub(crate) struct Driver {
     pub(crate) peer_routes: Option<PeerRoutes>,
     pub(crate) connections: HashMap<ConnId, Connection>,
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
-    /// Survives the speaker: a new one of the same process drains too.
+    /// By command. Survives the speaker: a new one of the same process drains too.
     pub(crate) draining: bool,
     /// When the configuration changed last.
     pub(crate) configured: Instant,
+    /// Because the node's resource says so.
+    pub(crate) drained_node: bool,
     /// How long peers are told before the end, if this end is meant to last (RFC 8326).
     pub(crate) drain_time: Option<Duration>,
     /// The node's file does not say what is logged, so the resources may.
@@ -90,7 +92,7 @@ impl Driver {
         let mut how = Shutdown::Planned;
         if let Some(time) = self.drain_time {
             tracing::info!("draining for {} s before the end", time.as_secs());
-            self.drain(true);
+            self.drain(true, self.drained_node);
             self.pump();
             self.serve(&mut queue, &mut bfd, sleep(time)).await;
             how = Shutdown::Administrative { reason: "drained".to_owned() };
@@ -124,11 +126,21 @@ impl Driver {
         }
     }
 
-    fn drain(&mut self, on: bool) {
-        self.draining = on;
+    /// By command, or because the node's resource says so: either is enough.
+    fn drain(&mut self, by_command: bool, by_node: bool) {
+        let (before, on) = (self.drains(), by_command || by_node);
+        (self.draining, self.drained_node) = (by_command, by_node);
+        if before == on {
+            return;
+        }
+        tracing::info!("{}", if on { "draining" } else { "draining no longer" });
         if let Some(speaker) = &mut self.speaker {
             speaker.drain(self.clock.now(), on);
         }
+    }
+
+    const fn drains(&self) -> bool {
+        self.draining || self.drained_node
     }
 
     fn batch(&mut self, first: Input, queue: &mut mpsc::Receiver<Input>) {
@@ -167,8 +179,7 @@ impl Driver {
                 }
             }
             Input::Drain { on, done } => {
-                tracing::info!("{}", if on { "draining" } else { "draining no longer" });
-                self.drain(on);
+                self.drain(on, self.drained_node);
                 // Whoever asked may have gone away meanwhile.
                 let _ = done.send(());
             }
@@ -336,9 +347,10 @@ impl Driver {
             self.guards = None;
             let recording = self.speaker.take().and_then(Recorded::into_recording).or_else(|| self.recording.take());
             let mut speaker = Recorded::new(wanted.speaker, self.source.seed(), now, recording);
-            speaker.drain(now, self.draining);
+            speaker.drain(now, self.drains());
             self.speaker = Some(speaker);
         }
+        self.drain(self.draining, wanted.drain);
         let Some(speaker) = &mut self.speaker else { return };
         if self.guards.as_ref() != Some(&wanted.guards) {
             speaker.set_guards(now, wanted.guards.clone());

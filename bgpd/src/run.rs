@@ -159,6 +159,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         dialing: HashMap::new(),
         draining: false,
         configured: clock.now(),
+        drained_node: false,
         logs_by_configuration: setup.logs_by_configuration,
         log: None,
         drain_time: setup.wishes.drain_time,

@@ -34,6 +34,7 @@ pub(crate) struct Wanted {
     pub(crate) peer_routes: PeerRoutes,
     pub(crate) guards: Guards,
     pub(crate) listen: Listen,
+    pub(crate) drain: bool,
     pub(crate) log: Option<LogSeverity>,
 }
 
@@ -237,6 +238,7 @@ impl Source {
             peer_routes: topology.peer_routes,
             guards: topology.guards,
             listen: topology.listen,
+            drain: topology.drain,
             log: topology.log,
         })
     }
@@ -299,6 +301,7 @@ fn static_topology(config: &StaticConfig) -> Topology {
         guards: Guards::default(),
         advertising: Advertising::default(),
         listen: Listen { port: config.listen_port, addresses: Vec::new() },
+        drain: false,
         log: None,
         conditions: Vec::new(),
     }

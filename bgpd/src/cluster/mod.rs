@@ -50,6 +50,8 @@ pub(crate) struct Topology {
     pub(crate) advertising: Advertising,
     /// Where it listens.
     pub(crate) listen: Listen,
+    /// Its peers are to find another way.
+    pub(crate) drain: bool,
     /// What it logs, if that is said.
     pub(crate) log: Option<LogSeverity>,
     /// What is wrong or not acted upon, one sentence each.
@@ -144,6 +146,7 @@ impl Cluster {
             guards: self.guards(),
             advertising: self.advertising(),
             listen: self.listen(&node),
+            drain: self.nodes.get(&self.node_name).is_some_and(Node::is_drained),
             log: self.log_severity(),
             conditions: self.conditions(),
         })

@@ -13,6 +13,7 @@ mod bgp_filter;
 mod bgp_peer;
 mod calico_node_status;
 mod community;
+mod drain;
 mod duration;
 mod envelope;
 mod felix_configuration;
@@ -58,6 +59,7 @@ pub use calico_node_status::{
     PeerOrigin, PeerReport, RouteReport, RoutesReport, SessionsReport,
 };
 pub use community::Community;
+pub use drain::DRAIN_ANNOTATION;
 pub use duration::Duration;
 pub use felix_configuration::{
     DenyAction, EndpointToHostAction, FelixConfiguration, FelixConfigurationSpec, NatOutgoingExclusions, ProtocolPort,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::{Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Serialize};
 
-use crate::{AsNumber, Invalid, ObjectMeta, null};
+use crate::{AsNumber, Invalid, ObjectMeta, drain, null};
 
 /// Annotation: IPv4 address of the node with its prefix length, `10.0.0.1/24`.
 pub const IPV4_ADDRESS: &str = "projectcalico.org/IPv4Address";
@@ -141,6 +141,7 @@ impl Node {
         self.check::<Ipv6Network>(IPV6_ADDRESS, "an IPv6 address with its prefix length", out);
         self.check::<AsNumber>(AS_NUMBER, "an AS number", out);
         self.check::<Ipv4Addr>(ROUTE_REFLECTOR_CLUSTER_ID, "a cluster ID as a dotted quad", out);
+        self.check::<drain::Drain>(drain::DRAIN_ANNOTATION, drain::ALLOWED, out);
     }
 
     fn check<T: std::str::FromStr>(&self, name: &str, allowed: &str, out: &mut Vec<Invalid>) {

@@ -142,7 +142,13 @@ impl Resource {
             Self::BgpFilter(object) => object.spec.validate(&mut out),
             Self::CalicoNodeStatus(object) => object.spec.validate(&mut out),
             Self::FelixConfiguration(object) => object.spec.validate(&mut out),
-            Self::Namespace(_) | Self::Pod(_) | Self::Service(_) | Self::EndpointSlice(_) | Self::Secret(_) | Self::BlockAffinity(_) | Self::IpamHandle(_) => {}
+            Self::Namespace(_)
+            | Self::Pod(_)
+            | Self::Service(_)
+            | Self::EndpointSlice(_)
+            | Self::Secret(_)
+            | Self::BlockAffinity(_)
+            | Self::IpamHandle(_) => {}
         }
         if out.is_empty() { Ok(()) } else { Err(out) }
     }

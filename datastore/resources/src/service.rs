@@ -30,13 +30,23 @@ pub struct ServiceSpec {
     #[serde(default, rename = "type", deserialize_with = "null::default", skip_serializing_if = "String::is_empty")]
     pub service_type: String,
     /// Its first cluster address, where `clusterIPs` is absent; `None` if it has none.
-    #[serde(default, rename = "clusterIP", deserialize_with = "null::default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "clusterIP",
+        deserialize_with = "null::default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub cluster_ip: String,
     /// Its cluster addresses, at most one per family.
     #[serde(default, rename = "clusterIPs", deserialize_with = "null::default", skip_serializing_if = "Vec::is_empty")]
     pub cluster_ips: Vec<String>,
     /// Addresses outside the cluster under which it is to be reached.
-    #[serde(default, rename = "externalIPs", deserialize_with = "null::default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "externalIPs",
+        deserialize_with = "null::default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub external_ips: Vec<String>,
     /// Who serves what comes from outside: `Cluster` (also when empty), or only the node's own pods: `Local`.
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "String::is_empty")]

@@ -90,7 +90,8 @@ impl Services {
             return origins;
         }
         let ranges = &self.ranges;
-        let whole = |ranges: &[IpNetwork]| ranges.iter().copied().filter(|range| !is_single(*range)).collect::<Vec<_>>();
+        let whole =
+            |ranges: &[IpNetwork]| ranges.iter().copied().filter(|range| !is_single(*range)).collect::<Vec<_>>();
         for range in &ranges.cluster {
             origins.insert(*range, "range of cluster addresses of services".to_owned());
         }

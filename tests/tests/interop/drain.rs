@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fabric::{
-    Lab,
+    Lab, Need, PodSpec,
     router::{Config, Kind, Peer, Router},
     wait_until,
 };
 use nix::sys::signal::Signal;
 use tests::{
     Test,
+    cluster::Cluster,
     seen::{birdc, seen},
-    speakers::{SOON, Status, addresses, nodes},
+    speakers::{SOON, Status, addresses, nodes, text},
     test,
 };
+
+use super::cluster::{POOLS, blocks, status};
 
 const BIRD: u32 = 65001;
 const TORTIE: u32 = 65002;
@@ -23,7 +26,14 @@ const GRACEFUL_SHUTDOWN: [&str; 2] = ["65535:0", "graceful-shutdown"];
 
 pub(super) fn labs() -> Vec<Test> {
     let needs = [Kind::Bird.needs(), Kind::Frr.needs(), Kind::Tortie.needs()];
-    vec![test("a_drained_router_is_a_last_resort_and_then_leaves", &needs, drained)]
+    vec![
+        test("a_drained_router_is_a_last_resort_and_then_leaves", &needs, drained),
+        test(
+            "a_cordoned_node_that_asks_for_it_is_a_last_resort_until_it_is_back",
+            &[Need::TORTIE, Kind::Frr.needs()],
+            cordoned,
+        ),
+    ]
 }
 
 /// Whether a router has the prefix from a speaker that is about to go.
@@ -69,5 +79,44 @@ fn drained(lab: &Lab) -> Result<()> {
     frr.wait_route(PREFIX, &[], Duration::from_secs(10))?;
     let said = birdc(&bird, "show protocols all peer0")?;
     ensure!(said.contains("Administrative shutdown") && said.contains("drained"), "BIRD was told: {said}");
+    Ok(())
+}
+
+fn cordoned(lab: &Lab) -> Result<()> {
+    let cluster = Cluster::new(lab, POOLS)?;
+    let a = cluster.worker("a", 11)?;
+    a.pod(lab, &PodSpec::new("pod-a", &[]))?;
+    let node = cluster.outsider("tor", 1)?;
+    let config = Config::new(BIRD, [192, 0, 2, 1].into()).peer(Peer::new(addresses(11).0, 64512));
+    let frr = Router::start(Kind::Frr, &node, config)?;
+    cluster.write(
+        "tor.yaml",
+        "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: tor}\n\
+         spec: {peerIP: 192.0.2.1, asNumber: 65001}\n",
+    )?;
+    let since = text(&status(&a).wait_established("tor")?, "since").to_owned();
+    wait_until("two blocks", SOON, || Ok(blocks(&a)?.len() == 2))?;
+    let [v4, v6] = a.addresses();
+    for (annotation, unschedulable, drained) in [
+        ("cordoned", false, false),
+        ("cordoned", true, true),
+        ("cordoned", false, false),
+        ("true", false, true),
+        ("false", true, false),
+    ] {
+        let manifest = format!(
+            "apiVersion: v1\nkind: Node\nmetadata:\n  name: a\n  annotations:\n    projectcalico.org/IPv4Address: {v4}/24\n    \
+             projectcalico.org/IPv6Address: {v6}/64\n    tortie.io/drain: \"{annotation}\"\nspec: {{unschedulable: {unschedulable}}}\n"
+        );
+        cluster.write("node-a.yaml", &manifest)?;
+        for (block, _) in blocks(&a)? {
+            wait_until(&format!("{block} is a last resort: {drained}"), SOON, || {
+                let seen = seen(&frr, &block)?;
+                let tagged = seen.communities.iter().any(|it| GRACEFUL_SHUTDOWN.contains(&it.as_str()));
+                Ok(tagged == drained)
+            })?;
+        }
+    }
+    ensure!(text(&status(&a).peer("tor")?, "since") == since, "the session was touched");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Listening sockets that follow the configured port, addresses and passwords and are tried again until they can be had.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, time::Duration};
 
 use futures_util::future::{join, join_all};
 use tokio::{
@@ -12,19 +12,10 @@ use tokio::{
 use crate::{
     input::Input,
     password::{Passwords, unsign},
-    sockets,
+    sockets::{self, Listen},
 };
 
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
-    /// On this TCP port,
-    pub(crate) port: u16,
-    /// of these addresses, which need not be there yet; of all if there are none here.
-    pub(crate) addresses: Vec<IpAddr>,
-}
 
 /// Keeps sockets open.
 pub(crate) struct Supervisor {

@@ -15,7 +15,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{input::Input, listener::Listen, password::Password};
+use crate::{input::Input, password::Password};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// On this TCP port,
+    pub(crate) port: u16,
+    /// of these addresses, which need not be there yet; of all if there are none here.
+    pub(crate) addresses: Vec<IpAddr>,
+}
 
 /// As many peers as may dial in the same instant; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;

@@ -13,10 +13,10 @@ use crate::{
     advertising::Advertising,
     cluster::{Cluster, Identity, Topology},
     input::OriginInput,
-    listener::Listen,
     password::Passwords,
     peer_options,
     peer_routes::PeerRoutes,
+    sockets::Listen,
     static_config::{StaticConfig, StaticPeer, StaticPolicy},
 };
 

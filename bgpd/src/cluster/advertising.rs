@@ -4,7 +4,7 @@ use engine::PerFamily;
 use resources::{BgpConfiguration, BgpConfigurationSpec, BindMode, LogSeverity, node::NodeBgp};
 
 use super::{BGP_PORT, Cluster, filters};
-use crate::{advertising::Advertising, listener::Listen};
+use crate::{advertising::Advertising, sockets::Listen};
 
 impl Cluster {
     /// How prefixes of this node are announced. The `prefixAdvertisements` of `node.NAME` take the place of all of the

@@ -18,7 +18,7 @@ use resources::{
     node::NodeBgp,
 };
 
-use crate::{advertising::Advertising, listener::Listen, password::Passwords, peer_routes::PeerRoutes};
+use crate::{advertising::Advertising, password::Passwords, peer_routes::PeerRoutes, sockets::Listen};
 use peers::Found;
 
 /// The kinds that matter here.

@@ -2,7 +2,7 @@
 # make test         everything that CI runs
 # make crash        200 operations with kill -9 at random moments
 # make bench        how tortie compares with others on this machine
-# make fuzz         fuzz targets and property tests, much longer (CASES=…)
+# make fuzz         fuzz targets and property tests, much longer (CASES=…, SECONDS_EACH=… for every target)
 # make deny         cargo-deny: licences, bans, sources; make advisories: the advisory database (needs the network)
 #
 # ARGS go to the quickstart: make quickstart ARGS="--tor frr --keep"
@@ -12,6 +12,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 TOOLS := $(TARGET)/tools
 ARGS ?=
 CASES ?= 100000
+SECONDS_EACH ?= 600
 # Nothing may hang for ever.
 LIMIT := timeout --foreground --kill-after 10
 BINARIES := --bin bgpd --bin felix --bin tortie --bin quickstart
@@ -45,7 +46,7 @@ bench:
 	$(LIMIT) 30m $(TORTIE_BIN)/bench $(ARGS)
 
 fuzz:
-	FUZZ_MUTATIONS=$(CASES) $(CARGO) test --release --locked -p tests --test fuzz
+	FUZZ_MUTATIONS=$(CASES) FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --release --locked -p tests --test fuzz
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --locked -p engine -p bfd -p nft -p resources -p calc -p ipam
 
 $(TOOLS)/bin/cargo-deny:

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cluster;
 pub mod fuzz;
+pub mod matrix;
 pub mod seen;
 pub mod speakers;
 

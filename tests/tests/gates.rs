@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tests::matrix::{Cell, ROWS, page};
 
 /// Of ours, what each crate may import.
 const IMPORTS: [(&str, &[&str]); 15] = [
@@ -405,4 +406,29 @@ fn the_plugin_links_no_multi_threaded_runtime_and_no_kubernetes_client() -> Resu
     let names: BTreeSet<_> = linked.iter().map(|id| graph.name(id)).collect();
     let unwanted = ["kube", "kube-client", "num_cpus", "reqwest", "rustls"];
     none(&unwanted.iter().filter(|n| names.contains(**n)).map(|n| format!("cni links {n}")).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_page_on_interoperability_is_what_labs_show_and_every_lab_on_it_exists() -> Result<()> {
+    let labs: String =
+        files(&["rs"])?.into_iter().filter(|file| file.path.starts_with("tests/tests")).map(|file| file.text).collect();
+    let shown = ROWS.into_iter().flat_map(|(_, cells)| cells).filter_map(|cell| match cell {
+        Cell::Shown(lab) => Some(lab),
+        Cell::Cannot | Cell::Open => None,
+    });
+    none(
+        &shown
+            .filter(|lab| !labs.contains(&format!("\"{lab}\"")))
+            .map(|lab| format!("no lab {lab}"))
+            .collect::<Vec<_>>(),
+    )?;
+    let (path, page) = (root().join("docs/interop.md"), page());
+    if env::var_os("BLESS").is_some() {
+        fs::write(&path, &page)?;
+    }
+    ensure!(
+        fs::read_to_string(&path).unwrap_or_default() == page,
+        "docs/interop.md is out of date: run this with BLESS=1"
+    );
+    Ok(())
 }

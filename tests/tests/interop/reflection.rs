@@ -18,10 +18,15 @@ const AS: u32 = 65010;
 const CLUSTER_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
 pub(super) fn labs() -> Vec<Test> {
+    let with = |kind: Kind| [Kind::Bird.needs(), Kind::Tortie.needs(), kind.needs()];
     let needs = [Kind::Bird.needs(), Kind::Frr.needs(), Kind::Tortie.needs()];
     vec![
         test("clients_hear_each_other_through_a_reflector", &needs, clients),
         test("non_clients_hear_clients_only", &needs, non_clients),
+        test("bird_reflects_to_tortie", &needs, |lab| reflected(lab, Kind::Bird)),
+        test("frr_reflects_to_tortie", &needs, |lab| reflected(lab, Kind::Frr)),
+        test("gobgp_reflects_to_tortie", &with(Kind::GoBgp), |lab| reflected(lab, Kind::GoBgp)),
+        test("openbgpd_reflects_to_tortie", &with(Kind::OpenBgpd), |lab| reflected(lab, Kind::OpenBgpd)),
     ]
 }
 
@@ -89,4 +94,23 @@ fn non_clients(lab: &Lab) -> Result<()> {
     ensure!(explained.contains("NonClient"), "explain names the rule: {explained}");
     ensure!(!frr.routes()?.contains_key("203.0.3.0/24"), "FRR has a non-client's route");
     Ok(())
+}
+
+/// tortie (3) hears BIRD (2) through a reflector of another maker (1), and BIRD hears tortie.
+fn reflected(lab: &Lab, kind: Kind) -> Result<()> {
+    let [one, two, three] = nodes(lab, ["reflector", "bird", "tortie"])?;
+    let clients = [2, 3].map(|number| Peer { reflector_client: true, ..Peer::new(addresses(number).0, AS) });
+    let config = clients.into_iter().fold(Config::new(AS, [192, 0, 2, 1].into()), Config::peer);
+    let _reflector = Router::start(kind, &one, config)?;
+    let mut bird = router(&two, Kind::Bird, 2)?;
+    let tortie = router(&three, Kind::Tortie, 3)?;
+    let status = Status::of_router(&tortie);
+    status.wait_established("192.0.2.1")?;
+    // The next hop is BIRD: nobody put itself into the path.
+    status.wait_kernel("203.0.2.0/24", &[addresses(2).0])?;
+    bird.wait_route("203.0.3.0/24", &[addresses(3).0], SOON)?;
+    let there = seen(&bird, "203.0.3.0/24")?;
+    ensure!(there.originator_id == Some(addresses(3).0), "ORIGINATOR_ID is tortie: {there:?}");
+    bird.withdraw("203.0.2.0/24")?;
+    status.wait_kernel("203.0.2.0/24", &[])
 }

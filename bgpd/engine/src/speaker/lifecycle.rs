@@ -16,6 +16,7 @@ use crate::wire::Notification;
 /// Subcodes of Cease after which a peer wants to be left alone for a while: shutdown, de-configured, rejected, out of
 /// resources (RFC 4486 §4).
 const KEEP_AWAY: [u8; 4] = [2, 3, 5, 8];
+const HOLD_TIMER_EXPIRED: u8 = 4;
 const CEASE: u8 = 6;
 const COLLISION: u8 = 7;
 
@@ -195,6 +196,11 @@ fn is_bad_as(peer: &Peer, reason: &DownReason, now: crate::instant::Instant) -> 
     bad_as && matches!(&peer.last_error, Some((Diagnosis::BadPeerAs { .. }, at)) if *at == now)
 }
 
+/// We heard nothing for the hold time.
+fn is_hold_timer(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::NotificationSent(it) if it.code == HOLD_TIMER_EXPIRED)
+}
+
 fn note_failure(peer: &mut Peer, slot: Slot, reason: &DownReason, lost: Option<(u16, Duration)>) {
     let received_cease = match reason {
         DownReason::NotificationReceived(it) => {
@@ -206,7 +212,10 @@ fn note_failure(peer: &mut Peer, slot: Slot, reason: &DownReason, lost: Option<(
     match (lost, reason) {
         (Some((hold_time, lived)), _) => {
             peer.flaps += 1;
-            peer.damping.failed(Some(lived), Duration::from_secs(hold_time.max(1).into()));
+            let hold_time = Duration::from_secs(hold_time.max(1).into());
+            // A peer that says nothing after its first KEEPALIVE has not lived for the time that we listened.
+            let silence = if is_hold_timer(reason) { hold_time } else { Duration::ZERO };
+            peer.damping.failed(Some(lived.saturating_sub(silence)), hold_time);
             if received_cease && !peer.damping.is_damped() {
                 peer.damping.asked_to_wait();
             }

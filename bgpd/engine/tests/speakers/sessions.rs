@@ -324,3 +324,21 @@ fn a_dial_that_nobody_answers_is_named_and_a_signed_one_points_at_the_password()
         assert_eq!(own.peer("n2").unwrap().diagnosis, Some(expected));
     }
 }
+
+#[test]
+fn a_peer_that_falls_silent_once_it_is_up_is_damped() {
+    let mut net = Net::new(1);
+    let nodes = full_mesh(&mut net, &[65001, 65002]);
+    let mut peer = open_peer("n2", &address(2), 65002);
+    peer.graceful_restart.enabled = false;
+    peer.hold_time = 3;
+    net.set_peer(nodes[0], peer);
+    net.establish(&[(nodes[0], "n2"), (nodes[1], "n1")], 10);
+    net.unplug(nodes[1]);
+    while net.state(nodes[0], "n2") == SessionState::Established {
+        net.run(Duration::from_millis(10));
+    }
+    // The time in which nothing was heard is none that the session lived.
+    let (now, end) = (net.instant(), |number| (address(number).parse::<IpAddr>().unwrap(), 179).into());
+    assert_eq!(net.speaker(nodes[0]).handle_accepted(now, end(1), end(2), None), None);
+}

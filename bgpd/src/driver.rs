@@ -111,7 +111,8 @@ impl Driver {
     ) {
         tokio::pin!(stop);
         loop {
-            let deadline = self.speaker.as_ref().and_then(|it| it.poll_timeout()).map(|at| self.clock.deadline(at));
+            let speaker = self.speaker.as_ref().and_then(|it| it.poll_timeout());
+            let deadline = speaker.into_iter().chain(self.source.deadline()).min().map(|at| self.clock.deadline(at));
             tokio::select! {
                 () = &mut stop => break,
                 Some((peer, report)) = bfd.recv() => {
@@ -160,8 +161,12 @@ impl Driver {
                 self.handle(input);
             }
         }
+        let now = self.clock.now();
+        if self.source.deadline().is_some_and(|at| at <= now) {
+            self.reconfigure();
+        }
         if let Some(speaker) = &mut self.speaker {
-            speaker.handle_timeout(self.clock.now());
+            speaker.handle_timeout(now);
         }
     }
 
@@ -327,9 +332,9 @@ impl Driver {
 
     /// Makes speaker, peers and guards what the configuration says now.
     fn reconfigure(&mut self) {
-        self.configured = self.clock.now();
-        let Some(wanted) = self.source.wanted() else { return };
         let now = self.clock.now();
+        self.configured = now;
+        let Some(wanted) = self.source.wanted(now) else { return };
         self.take_passwords(wanted.passwords);
         self.listener.listen(wanted.listen);
         self.take_log(wanted.log);
@@ -352,18 +357,23 @@ impl Driver {
         }
         self.drain(self.draining, wanted.drain);
         let Some(speaker) = &mut self.speaker else { return };
+        speaker.set_cluster_id(now, wanted.cluster_id);
         if self.guards.as_ref() != Some(&wanted.guards) {
             speaker.set_guards(now, wanted.guards.clone());
             self.guards = Some(wanted.guards);
         }
         let gone: Vec<String> = self.peers.keys().filter(|name| !wanted.peers.contains_key(*name)).cloned().collect();
         for name in gone {
-            speaker.remove_peer(now, &name);
+            if self.source.may_retire(&name, &wanted.peers) {
+                speaker.retire_peer(now, &name, wanted.linger);
+            } else {
+                speaker.remove_peer(now, &name);
+            }
             self.peers.remove(&name);
         }
         for (name, peer) in wanted.peers {
             if self.peers.get(&name) != Some(&peer) {
-                speaker.set_peer(now, peer.clone());
+                speaker.set_peer_gently(now, peer.clone(), wanted.linger);
                 self.peers.insert(name, peer);
             }
         }

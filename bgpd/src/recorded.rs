@@ -5,9 +5,10 @@
 use std::{
     fs::File,
     io::Write,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Deref,
     path::Path,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -80,9 +81,24 @@ impl Recorded {
         }
     }
 
-    pub(crate) fn set_peer(&mut self, now: Instant, config: PeerConfig) {
-        self.note(now, || Input::SetPeer(Box::new(config.clone())));
-        self.speaker.set_peer(now, config);
+    pub(crate) fn set_peer_gently(&mut self, now: Instant, config: PeerConfig, linger: Duration) {
+        self.note(now, || match linger.is_zero() {
+            true => Input::SetPeer(Box::new(config.clone())),
+            false => Input::SetPeerGently { config: Box::new(config.clone()), linger },
+        });
+        self.speaker.set_peer_gently(now, config, linger);
+    }
+
+    pub(crate) fn retire_peer(&mut self, now: Instant, name: &str, bound: Duration) {
+        self.note(now, || Input::RetirePeer { peer: name.to_owned(), bound });
+        self.speaker.retire_peer(now, name, bound);
+    }
+
+    pub(crate) fn set_cluster_id(&mut self, now: Instant, cluster_id: Option<Ipv4Addr>) {
+        if self.speaker.cluster_id() != cluster_id {
+            self.note(now, || Input::SetClusterId(cluster_id));
+            self.speaker.set_cluster_id(now, cluster_id);
+        }
     }
 
     pub(crate) fn remove_peer(&mut self, now: Instant, name: &str) {

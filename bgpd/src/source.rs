@@ -1,10 +1,10 @@
 //! Where the speaker's configuration comes from: the cluster's resources, or a router's static file.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, net::Ipv4Addr, time::Duration};
 
 use datastore::{Origin, Refusal, syncer::Update};
 use engine::{
-    ExportPolicy, Guards, ImportPolicy, OriginAttributes, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs,
+    ExportPolicy, Guards, ImportPolicy, Instant, OriginAttributes, PeerConfig, PeerKind, PerFamily, Prefix, RemoteAs,
     SpeakerConfig,
 };
 use resources::LogSeverity;
@@ -29,6 +29,7 @@ const WAITING_FOR_DATASTORE: &str = "the datastore has not told everything yet";
 /// What the speaker should be now.
 pub(crate) struct Wanted {
     pub(crate) speaker: SpeakerConfig,
+    pub(crate) cluster_id: Option<Ipv4Addr>,
     pub(crate) peers: BTreeMap<String, PeerConfig>,
     pub(crate) passwords: Passwords,
     pub(crate) peer_routes: PeerRoutes,
@@ -36,6 +37,7 @@ pub(crate) struct Wanted {
     pub(crate) listen: Listen,
     pub(crate) drain: bool,
     pub(crate) log: Option<LogSeverity>,
+    pub(crate) linger: Duration,
 }
 
 /// What is known about this process's start.
@@ -211,16 +213,19 @@ impl Source {
     }
 
     /// The speaker as it should be now; `None` while too little is known.
-    pub(crate) fn wanted(&mut self) -> Option<Wanted> {
-        let (topology, sources) = match &self.origin {
+    pub(crate) fn wanted(&mut self, now: Instant) -> Option<Wanted> {
+        let (topology, sources) = match &mut self.origin {
             ConfigOrigin::Cluster { in_sync: false, .. } => return None,
-            ConfigOrigin::Cluster { cluster, .. } => match cluster.topology() {
-                Some(topology) => (topology, FELIX),
-                None => {
-                    self.missing = cluster.missing();
-                    return None;
+            ConfigOrigin::Cluster { cluster, .. } => {
+                cluster.review(now);
+                match cluster.topology() {
+                    Some(topology) => (topology, FELIX),
+                    None => {
+                        self.missing = cluster.missing();
+                        return None;
+                    }
                 }
-            },
+            }
             ConfigOrigin::Static(config) => (static_topology(config), STATIC),
         };
         if self.identity != Some(topology.identity) {
@@ -230,9 +235,11 @@ impl Source {
         }
         self.conditions = topology.conditions;
         self.advertise_as(topology.advertising);
-        let speaker = self.speaker_config(topology.identity, sources);
+        let mut speaker = self.speaker_config(topology.identity, sources);
+        speaker.cluster_id = topology.cluster_id;
         Some(Wanted {
             speaker,
+            cluster_id: topology.cluster_id,
             peers: topology.peers,
             passwords: topology.passwords,
             peer_routes: topology.peer_routes,
@@ -240,13 +247,13 @@ impl Source {
             listen: topology.listen,
             drain: topology.drain,
             log: topology.log,
+            linger: topology.linger,
         })
     }
 
     fn speaker_config(&self, identity: Identity, source: &str) -> SpeakerConfig {
         let restarted = self.start.restarted && self.speakers == 1;
         let mut config = SpeakerConfig::new(identity.local_as, identity.router_id);
-        config.cluster_id = identity.cluster_id;
         config.next_hops = identity.addresses;
         config.restarted = restarted;
         config.forwarding_preserved = PerFamily::new(restarted, restarted);
@@ -256,6 +263,22 @@ impl Source {
             config.installs_routes = router.install_routes;
         }
         config
+    }
+
+    /// When to ask for [`Source::wanted`] although nothing has changed.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.origin {
+            ConfigOrigin::Cluster { cluster, in_sync: true } => cluster.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Whether a session with this peer, which is not wanted any more, may have to wait for others.
+    pub(crate) fn may_retire(&self, name: &str, wanted: &BTreeMap<String, PeerConfig>) -> bool {
+        match &self.origin {
+            ConfigOrigin::Cluster { cluster, .. } => cluster.may_retire(name, wanted.values().map(|peer| peer.kind)),
+            ConfigOrigin::Static(_) => false,
+        }
     }
 
     /// True if the last [`Source::wanted`] asks for a new speaker.
@@ -288,13 +311,13 @@ fn static_topology(config: &StaticConfig) -> Topology {
     let identity = Identity {
         local_as: config.as_number,
         router_id: config.router_id,
-        cluster_id: config.cluster_id,
         addresses: PerFamily::new(config.ipv4_next_hop.map(Into::into), config.ipv6_next_hop.map(Into::into)),
     };
     let peers = config.peers.iter().map(|p| (p.name.clone(), static_peer(p))).collect();
     let signed = config.peers.iter().filter_map(|p| Some((p.address, p.password.clone()?)));
     Topology {
         identity,
+        cluster_id: config.cluster_id,
         peers,
         passwords: signed.collect(),
         peer_routes: PeerRoutes::new(),
@@ -304,6 +327,7 @@ fn static_topology(config: &StaticConfig) -> Topology {
         drain: false,
         log: None,
         conditions: Vec::new(),
+        linger: Duration::ZERO,
     }
 }
 

@@ -346,6 +346,8 @@ pub enum Diagnosis {
     PrefixLimit,
     /// Taken down by a command.
     AdminDown,
+    /// No longer configured; it goes as soon as nothing is lost with it.
+    Retiring,
     /// The peer closed with a NOTIFICATION.
     PeerSentNotification(Notification),
     /// We closed with a NOTIFICATION.
@@ -374,6 +376,7 @@ impl Diagnosis {
             Self::BfdDown => "BfdDown",
             Self::PrefixLimit => "PrefixLimit",
             Self::AdminDown => "AdminDown",
+            Self::Retiring => "Retiring",
             Self::PeerSentNotification(_) => "PeerSentNotification",
             Self::NotificationSent(_) => "NotificationSent",
         }
@@ -400,7 +403,7 @@ impl Diagnosis {
             Self::PrefixLimit => "raise the limit or filter at the peer, then clear the session",
             Self::AdminDown => "enable the peer again",
             Self::PeerSentNotification(_) => "look at the peer's configuration and log",
-            Self::Collision | Self::NotificationSent(_) => "",
+            Self::Collision | Self::Retiring | Self::NotificationSent(_) => "",
         }
     }
 }

@@ -2,16 +2,20 @@
 //! speaker. No I/O: updates in, a [`Topology`] out.
 
 mod advertising;
+mod election;
 mod filters;
 mod guards;
 mod passwords;
 mod peers;
+mod reflectors;
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
+use election::{Elected, Election};
 use engine::{Guards, PeerConfig, PerFamily, Prefix};
 use resources::{
     BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, IpPool, Key, Kind, LogSeverity, Node, Resource, Secret,
@@ -38,6 +42,8 @@ pub(crate) const KINDS: [Kind; 8] = [
 pub(crate) struct Topology {
     /// The speaker itself; a change of it starts the speaker anew.
     pub(crate) identity: Identity,
+    /// Cluster id of a route reflector; `None`: the BGP Identifier.
+    pub(crate) cluster_id: Option<Ipv4Addr>,
     /// Its peers, by name.
     pub(crate) peers: BTreeMap<String, PeerConfig>,
     /// The passwords of those that have one.
@@ -56,6 +62,8 @@ pub(crate) struct Topology {
     pub(crate) log: Option<LogSeverity>,
     /// What is wrong or not acted upon, one sentence each.
     pub(crate) conditions: Vec<String>,
+    /// How long what other nodes may still rely upon goes on after a change.
+    pub(crate) linger: Duration,
 }
 
 /// What only a new speaker can change.
@@ -65,8 +73,6 @@ pub(crate) struct Identity {
     pub(crate) local_as: u32,
     /// BGP Identifier.
     pub(crate) router_id: Ipv4Addr,
-    /// Cluster id of a route reflector.
-    pub(crate) cluster_id: Option<Ipv4Addr>,
     /// Our address of each family: the next hop where the session's address is of the other.
     pub(crate) addresses: PerFamily<Option<IpAddr>>,
 }
@@ -86,6 +92,11 @@ pub(crate) struct Cluster {
     affinities: BTreeMap<String, BlockAffinity>,
     /// What each block lends to others.
     lent: BTreeMap<String, Vec<(Prefix, String)>>,
+    election: Election,
+    /// What came out of it: `None` without automatic reflectors.
+    elected: Option<Elected>,
+    /// As the configuration last said.
+    linger: Option<Duration>,
 }
 
 impl Cluster {
@@ -134,12 +145,12 @@ impl Cluster {
         let identity = Identity {
             local_as: self.as_number(&node),
             router_id: node.ipv4.map_or_else(|| router_id_of_name(&self.node_name), |network| network.ip()),
-            cluster_id: node.route_reflector_cluster_id,
             addresses: PerFamily::new(node.ipv4.map(|n| n.ip().into()), node.ipv6.map(|n| n.ip().into())),
         };
         let Found { peers, passwords, routes: peer_routes, .. } = self.peers(&node);
         Some(Topology {
             identity,
+            cluster_id: node.route_reflector_cluster_id,
             peers,
             passwords,
             peer_routes,
@@ -149,6 +160,7 @@ impl Cluster {
             drain: self.nodes.get(&self.node_name).is_some_and(Node::is_drained),
             log: self.log_severity(),
             conditions: self.conditions(),
+            linger: self.linger.unwrap_or(DEFAULT_LINGER),
         })
     }
 
@@ -171,13 +183,17 @@ impl Cluster {
 
     fn conditions(&self) -> Vec<String> {
         let mut conditions = self.unsupported();
-        conditions.extend(self.password_conditions());
-        for (name, peer) in &self.peers {
-            if let Err(why) = filters::compile(&peer.spec.filters, &self.filters) {
-                conditions.push(format!("BGPPeer {name}: spec.filters: {why}; the peer is kept down"));
-            }
-        }
+        conditions.extend(self.kept_down());
         conditions
+    }
+
+    /// What keeps peers down, one sentence each.
+    fn kept_down(&self) -> impl Iterator<Item = String> {
+        let filters = self.peers.iter().filter_map(|(name, peer)| {
+            let why = filters::compile(&peer.spec.filters, &self.filters).err()?;
+            Some(format!("BGPPeer {name}: spec.filters: {why}; the peer is kept down"))
+        });
+        self.password_conditions().into_iter().chain(filters)
     }
 
     fn unsupported(&self) -> Vec<String> {
@@ -199,6 +215,8 @@ impl Cluster {
 
 const DEFAULT_AS: u32 = 64512;
 const BGP_PORT: u16 = 179;
+/// As long as a node may take for a restart.
+const DEFAULT_LINGER: Duration = Duration::from_secs(120);
 
 /// A BGP Identifier for a node without IPv4: FNV-1a over its name, never zero (RFC 6286 §2.1).
 fn router_id_of_name(name: &str) -> Ipv4Addr {

@@ -8,7 +8,7 @@ use std::{
 use engine::{Filters, NextHopMode, PeerConfig, PeerKind, RemoteAs};
 use resources::{BgpPeer, BgpPeerSpec, Node, ReversePeering, SourceAddress, node::NodeBgp};
 
-use super::{BGP_PORT, Cluster, filters};
+use super::{BGP_PORT, Cluster, filters, reflectors::recast};
 use crate::{
     password::{Password, Passwords},
     peer_options,
@@ -63,7 +63,9 @@ impl Cluster {
             if *name == self.node_name || bgp.route_reflector_cluster_id.is_some() {
                 continue;
             }
-            if let Some(mut peer) = self.node_peer(own, name, &bgp) {
+            let Some(kind) = self.mesh_role(own, name, &bgp) else { continue };
+            if let Some(peer) = self.node_peer(own, name, &bgp) {
+                let mut peer = recast(peer, kind);
                 if let Some(time) = spec.and_then(|s| s.node_mesh_max_restart_time) {
                     peer.graceful_restart.restart_time = time.0;
                 }

@@ -6,6 +6,9 @@ use resources::{Kind, Resource};
 use super::*;
 use crate::password::Password;
 
+#[path = "reflector_tests.rs"]
+mod reflectors;
+
 fn resource(kind: Kind, manifest: &str) -> Resource {
     Resource::deserialize(kind, &mut serde_json::Deserializer::from_str(manifest)).unwrap()
 }

@@ -35,6 +35,7 @@ mod null;
 mod peer_options;
 mod pod;
 mod ports;
+mod reflectors;
 mod resource;
 mod role;
 mod secret;
@@ -88,6 +89,7 @@ pub use peer_options::{
 };
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use ports::{PortOrName, PortRange, Protocol};
+pub use reflectors::{REFLECTORS_ANNOTATION, Reflectors};
 pub use resource::{Object, Resource};
 pub use role::Role;
 pub use secret::{Secret, SecretBytes};

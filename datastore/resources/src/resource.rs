@@ -134,6 +134,7 @@ impl Resource {
             Self::BgpConfiguration(object) => {
                 object.spec.validate(&mut out);
                 object.validate_annotations(&mut out);
+                object.validate_reflectors(&mut out);
             }
             Self::BgpPeer(object) => {
                 object.spec.validate(&mut out);

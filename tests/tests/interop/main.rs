@@ -22,6 +22,7 @@ mod services;
 mod sessions;
 mod static_file;
 mod status;
+mod topology;
 
 fn main() {
     let labs = [
@@ -47,6 +48,7 @@ fn main() {
         recording::labs(),
         racks::labs(),
         status::labs(),
+        topology::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -38,6 +39,15 @@ pub enum Input {
         seed: u64,
     },
     SetPeer(Box<PeerConfig>),
+    SetPeerGently {
+        config: Box<PeerConfig>,
+        linger: Duration,
+    },
+    RetirePeer {
+        peer: String,
+        bound: Duration,
+    },
+    SetClusterId(Option<Ipv4Addr>),
     RemovePeer {
         peer: String,
     },
@@ -152,16 +162,11 @@ impl fmt::Display for Input {
                 let words = difference(&**config, &default);
                 write!(f, "speaker {} {} seed={seed}{words}", config.local_as, config.router_id)
             }
-            Self::SetPeer(config) => {
-                let default = PeerConfig::new(&config.name, config.address, config.remote_as, config.kind);
-                let as_number = match config.remote_as {
-                    RemoteAs::Exactly(number) => number.to_string(),
-                    RemoteAs::Internal => "internal".to_owned(),
-                    RemoteAs::External => "external".to_owned(),
-                };
-                let (name, kind) = (quoted(&config.name), config.kind.word());
-                write!(f, "peer {name} {} {kind} {as_number}{}", config.address, difference(&**config, &default))
-            }
+            Self::SetPeer(config) => write!(f, "peer {}", peer_words(config)),
+            Self::SetPeerGently { config, linger } => write!(f, "turn {} {}", linger.as_millis(), peer_words(config)),
+            Self::RetirePeer { peer, bound } => write!(f, "retire {} {}", quoted(peer), bound.as_millis()),
+            Self::SetClusterId(None) => f.write_str("cluster-id none"),
+            Self::SetClusterId(Some(id)) => write!(f, "cluster-id {id}"),
             Self::RemovePeer { peer } => write!(f, "unpeer {}", quoted(peer)),
             Self::ResetPeer { peer, reason } => write!(f, "reset {} {}", quoted(peer), quoted(reason)),
             Self::RequestRefresh { peer } => write!(f, "refresh {}", quoted(peer)),
@@ -207,6 +212,17 @@ impl fmt::Display for Input {
     }
 }
 
+fn peer_words(config: &PeerConfig) -> String {
+    let default = PeerConfig::new(&config.name, config.address, config.remote_as, config.kind);
+    let as_number = match config.remote_as {
+        RemoteAs::Exactly(number) => number.to_string(),
+        RemoteAs::Internal => "internal".to_owned(),
+        RemoteAs::External => "external".to_owned(),
+    };
+    let (name, kind) = (quoted(&config.name), config.kind.word());
+    format!("{name} {} {kind} {as_number}{}", config.address, difference(config, &default))
+}
+
 const DIRECT: Reachability = Reachability { metric: 0, interface: 2, gateway: None, onlink: false };
 
 /// A value by the name that serde gives it.
@@ -235,7 +251,7 @@ fn kind(word: &str) -> Result<PeerKind, String> {
     kinds.into_iter().find(|it| it.word() == word).ok_or_else(|| format!("{word}: no kind of peer"))
 }
 
-fn peer(words: &mut Words<'_>) -> Result<Input, String> {
+fn peer(words: &mut Words<'_>) -> Result<Box<PeerConfig>, String> {
     let name = unquoted(words.need("name")?);
     let address: IpAddr = words.parse("address")?;
     let kind = kind(words.need("kind")?)?;
@@ -244,7 +260,7 @@ fn peer(words: &mut Words<'_>) -> Result<Input, String> {
         "external" => RemoteAs::External,
         number => RemoteAs::Exactly(number.parse().map_err(|_| format!("{number}: no AS number"))?),
     };
-    Ok(Input::SetPeer(Box::new(changed(&PeerConfig::new(name, address, remote_as, kind), words)?)))
+    Ok(Box::new(changed(&PeerConfig::new(name, address, remote_as, kind), words)?))
 }
 
 fn origin(words: &mut Words<'_>) -> Result<Input, String> {
@@ -294,7 +310,17 @@ impl Input {
         let name = |words: &mut Words<'_>| words.need("name").map(unquoted);
         Ok(match verb {
             "speaker" => speaker(&mut words)?,
-            "peer" => peer(&mut words)?,
+            "peer" => Self::SetPeer(peer(&mut words)?),
+            "turn" => {
+                let linger = Duration::from_millis(words.parse("milliseconds")?);
+                Self::SetPeerGently { linger, config: peer(&mut words)? }
+            }
+            "retire" => {
+                let (peer, bound) = (name(&mut words)?, words.parse("milliseconds")?);
+                Self::RetirePeer { peer, bound: Duration::from_millis(bound) }
+            }
+            "cluster-id" if words.rest() == "none" => Self::SetClusterId(None),
+            "cluster-id" => Self::SetClusterId(Some(words.parse("cluster id")?)),
             "unpeer" => Self::RemovePeer { peer: name(&mut words)? },
             "reset" => {
                 Self::ResetPeer { peer: name(&mut words)?, reason: words.next().map(unquoted).unwrap_or_default() }
@@ -345,6 +371,9 @@ impl Input {
         match self {
             Self::Speaker { .. } => {}
             Self::SetPeer(config) => speaker.set_peer(now, (**config).clone()),
+            Self::SetPeerGently { config, linger } => speaker.set_peer_gently(now, (**config).clone(), *linger),
+            Self::RetirePeer { peer, bound } => speaker.retire_peer(now, peer, *bound),
+            Self::SetClusterId(id) => speaker.set_cluster_id(now, *id),
             Self::RemovePeer { peer } => speaker.remove_peer(now, peer),
             Self::ResetPeer { peer, reason } => drop(speaker.reset_peer(now, peer, reason)),
             Self::RequestRefresh { peer } => drop(speaker.request_refresh(now, peer)),

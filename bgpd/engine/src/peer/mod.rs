@@ -41,6 +41,16 @@ pub(crate) enum Standing {
     Stopped(Diagnosis, Option<Instant>),
 }
 
+impl Standing {
+    /// What the configuration says.
+    pub(crate) const fn configured(config: &PeerConfig) -> Self {
+        match config.shutdown {
+            Some(_) => Self::Stopped(Diagnosis::AdminDown, None),
+            None => Self::Running,
+        }
+    }
+}
+
 /// The time until the next start of the dialer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pause {
@@ -105,15 +115,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(id: PeerId, config: PeerConfig, now: Instant) -> Self {
-        let standing = match config.shutdown {
-            Some(_) => Standing::Stopped(Diagnosis::AdminDown, None),
-            None => Standing::Running,
-        };
         Self {
             id,
             name: config.name.as_str().into(),
+            standing: Standing::configured(&config),
             config,
-            standing,
             dialer: Connection::default(),
             inbound: None,
             established: None,

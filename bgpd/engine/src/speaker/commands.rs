@@ -1,6 +1,6 @@
 //! What the shell wants.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -21,9 +21,13 @@ impl Speaker {
     /// 6/6); everything else changes live.
     pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
         self.at(now);
+        self.forget_pending(&config.name);
         match self.names.get(config.name.as_str()).copied() {
             None => self.add_peer(config),
-            Some(id) => self.change_peer(id, config),
+            Some(id) => {
+                self.take_back(id);
+                self.change_peer(id, config);
+            }
         }
     }
 
@@ -134,6 +138,7 @@ impl Speaker {
     pub fn remove_peer(&mut self, now: Instant, name: &str) {
         self.at(now);
         let Some(id) = self.names.remove(name) else { return };
+        self.transition.forget(id);
         self.stop_peer(id, &Notification::peer_deconfigured(), true);
         self.stop_bfd(id);
         self.review_peer(id);
@@ -192,6 +197,24 @@ impl Speaker {
         // Which prefixes are installed depends on the guards too.
         self.tables.v4.table.revise(|_, _| true);
         self.tables.v6.table.revise(|_, _| true);
+    }
+
+    /// Changes the cluster id as a route reflector; `None`: the BGP Identifier (RFC 4456 §7). Sessions stay: what is
+    /// reflected goes out again with the new one.
+    pub fn set_cluster_id(&mut self, now: Instant, cluster_id: Option<Ipv4Addr>) {
+        self.at(now);
+        if std::mem::replace(&mut self.config.cluster_id, cluster_id) == cluster_id {
+            return;
+        }
+        self.judge_again(None);
+        let ids: Vec<PeerId> = self.names.values().copied().collect();
+        ids.into_iter().for_each(|id| self.export_again(id));
+    }
+
+    /// The cluster id, as it was set.
+    #[must_use]
+    pub const fn cluster_id(&self) -> Option<Ipv4Addr> {
+        self.config.cluster_id
     }
 
     /// Judges stored paths anew, of one peer or of all.

@@ -15,6 +15,7 @@ mod settle;
 mod status;
 mod tables;
 mod timers;
+mod transition;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,6 +35,7 @@ use crate::restart::Deferral;
 use crate::rib::PeerId;
 use origins::Origins;
 use tables::Tables;
+use transition::Transition;
 
 /// A BGP speaker.
 ///
@@ -68,6 +70,8 @@ pub struct Speaker {
     watch_routes: bool,
     /// See [`Speaker::drain`].
     draining: bool,
+    /// What the shell asked to happen without haste.
+    transition: Transition,
     /// Something happened since the last settling.
     unsettled: bool,
     /// Paths through next hops whose resolution changed must be decided again.
@@ -95,6 +99,7 @@ impl Speaker {
             fib: VecDeque::new(),
             watch_routes: false,
             draining: false,
+            transition: Transition::default(),
             unsettled: true,
             next_hops_changed: false,
         }
@@ -128,7 +133,10 @@ impl Speaker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let peers = self.timers.first().map(|it| it.0);
-        [peers, self.deferral.deadline(), self.origins.deadline()].into_iter().flatten().min()
+        [peers, self.deferral.deadline(), self.origins.deadline(), self.transition.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes note of the time and that there is something to settle.

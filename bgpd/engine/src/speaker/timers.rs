@@ -38,6 +38,7 @@ impl Speaker {
             }
             self.review_peer(id);
         }
+        self.review_transition();
     }
 
     /// Notes when a peer wants to be woken. An earlier entry stays: waking for nothing is cheaper than moving it with

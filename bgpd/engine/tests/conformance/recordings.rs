@@ -137,3 +137,20 @@ fn octets_that_differ_are_told_as_messages() {
     assert!(problem.contains("expected > c1 UPDATE origin=IGP path=65001"), "{problem}");
     assert!(problem.contains("got      > c1 UPDATE origin=IGP path=65001"), "{problem}");
 }
+
+#[test]
+fn changes_that_take_their_time_are_read_as_they_were_written() {
+    let peer = PeerConfig::new("node b", "192.0.2.2".parse().unwrap(), RemoteAs::Internal, PeerKind::Client);
+    for (input, line) in [
+        (
+            Input::SetPeerGently { config: Box::new(peer), linger: Duration::from_secs(120) },
+            "turn 120000 \"node b\" 192.0.2.2 client internal",
+        ),
+        (Input::RetirePeer { peer: "b".to_owned(), bound: Duration::from_millis(500) }, "retire b 500"),
+        (Input::SetClusterId(Some([224, 0, 0, 1].into())), "cluster-id 224.0.0.1"),
+        (Input::SetClusterId(None), "cluster-id none"),
+    ] {
+        assert_eq!(input.to_string(), line);
+        assert_eq!(Input::parse(line), Ok(input));
+    }
+}

@@ -19,6 +19,7 @@ mod restart;
 mod roles;
 mod routes;
 mod sessions;
+mod transition;
 
 use engine::{PeerConfig, PeerKind, RemoteAs, SpeakerConfig};
 use net::{Net, NodeId};

@@ -23,6 +23,7 @@ mod sessions;
 mod static_file;
 mod status;
 mod topology;
+mod weights;
 
 fn main() {
     let labs = [
@@ -49,6 +50,7 @@ fn main() {
         racks::labs(),
         status::labs(),
         topology::labs(),
+        weights::labs(),
     ];
     tests::main(labs.into_iter().flatten().collect())
 }

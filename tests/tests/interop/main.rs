@@ -18,6 +18,7 @@ mod reachable_by;
 mod recording;
 mod reflection;
 mod roles;
+mod scenarios;
 mod services;
 mod sessions;
 mod static_file;
@@ -27,6 +28,7 @@ mod weights;
 
 fn main() {
     let labs = [
+        scenarios::labs(),
         services::labs(),
         sessions::labs(),
         abuse::labs(),

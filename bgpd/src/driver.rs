@@ -1,6 +1,6 @@
 //! The loop that owns the speaker: takes what happened, carries out what the speaker wants, sleeps until its next timer.
 
-use std::{collections::HashMap, io, net::IpAddr, time::Duration};
+use std::{collections::HashMap, io, mem, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use engine::{Action, ConnId, ConnectError, Guards, Instant, NextHopUpdate, PeerConfig, Reachability, Shutdown};
@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     pub(crate) dialing: HashMap<ConnId, AbortHandle>,
     /// By command. Survives the speaker: a new one of the same process drains too.
     pub(crate) draining: bool,
+    /// Resources changed since the configuration was worked out.
+    pub(crate) outdated: bool,
     /// When the configuration changed last.
     pub(crate) configured: Instant,
     /// Because the node's resource says so.
@@ -123,6 +125,10 @@ impl Driver {
                 Some(input) = queue.recv() => self.batch(input, queue),
                 () = sleep_until(deadline.unwrap_or_else(far)), if deadline.is_some() => self.timeout(deadline, queue).await,
             }
+            // Once for all resources of the batch: of many nodes, many change at once.
+            if mem::take(&mut self.outdated) {
+                self.reconfigure();
+            }
             self.pump();
         }
     }
@@ -173,9 +179,7 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Datastore(update) => {
-                if self.source.on_update(update) {
-                    self.reconfigure();
-                }
+                self.outdated |= self.source.on_update(update);
             }
             Input::StaticFile(read) => {
                 if let Some(own) = self.source.on_file(read) {

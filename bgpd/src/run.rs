@@ -158,6 +158,7 @@ async fn run(setup: Setup, source: Source, feed: impl FnOnce(mpsc::Sender<Input>
         connections: HashMap::new(),
         dialing: HashMap::new(),
         draining: false,
+        outdated: false,
         configured: clock.now(),
         drained_node: false,
         logs_by_configuration: setup.logs_by_configuration,

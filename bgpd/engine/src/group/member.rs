@@ -24,7 +24,7 @@ const PIECE: usize = 4096;
 
 /// What a member has of a prefix in its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Held {
+pub(crate) enum Held {
     Nothing,
     Route(Sent),
     /// Something, and it shall be sent again even if it is the same.
@@ -84,18 +84,20 @@ impl Member {
     }
 
     /// Moves what another group's member holds into the queue of this one, prefixes of which are in this order.
-    pub(crate) fn take_over(&mut self, holdings: Vec<(OutId, Sent)>) {
-        for (id, sent) in holdings {
-            self.note(id, Some(&sent));
+    pub(crate) fn take_over(&mut self, holdings: Vec<(OutId, Held)>) {
+        let Self { queue, held, .. } = self;
+        for (id, holding) in holdings {
+            held.entry(id).or_insert_with(|| {
+                queue.push_back(id);
+                holding
+            });
         }
     }
 
     /// What it holds of the prefixes in its queue.
-    pub(crate) fn queued(&self) -> impl Iterator<Item = (OutId, Option<&Sent>)> {
-        self.queue.iter().filter_map(|id| match self.held.get(id)? {
-            Held::Nothing | Held::Stale => Some((*id, None)),
-            Held::Route(sent) => Some((*id, Some(sent))),
-        })
+    pub(crate) fn queued(&self) -> impl Iterator<Item = (OutId, Held)> {
+        let holding = |id: &OutId| Some((*id, self.held.get(id)?.clone()));
+        self.queue.iter().filter_map(holding).filter(|(_, held)| *held != Held::Nothing)
     }
 
     pub(crate) fn inherit_markers(&mut self, other: &Self) {

@@ -19,7 +19,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 pub(crate) use adj_out::{AdjRibOut, Sent};
-pub(crate) use member::Member;
+pub(crate) use member::{Held, Member};
 use path_ids::Places;
 pub(crate) use path_ids::{OutId, PathIds, path_id_of};
 
@@ -28,7 +28,7 @@ use crate::outbox::Outbox;
 use crate::policy::{OutNextHop, Recipient, export};
 use crate::prefix::{NetPrefix, Prefix};
 use crate::reason::Withheld;
-use crate::rib::{Best, Entry, NextHopId, NextHops, PeerId, PrefixId, Sources, Table, ranked};
+use crate::rib::{Best, Entry, NextHopId, Order, PeerId, PrefixId, Table};
 use crate::wire::{EncodeContext, PathAttributes};
 
 /// Everything that changes octets or membership.
@@ -42,8 +42,7 @@ pub(crate) struct GroupKey {
 
 /// What groups read of the rest of the speaker.
 pub(crate) struct Surroundings<'s> {
-    pub(crate) sources: &'s Sources,
-    pub(crate) next_hops: &'s NextHops,
+    pub(crate) order: Order<'s>,
     pub(crate) cluster_id: Ipv4Addr,
     /// Peers by address: a route whose next hop is a peer is not told to that peer.
     pub(crate) peers: &'s HashMap<IpAddr, PeerId, FixedState>,
@@ -120,11 +119,25 @@ impl<P: NetPrefix> Group<P> {
         self.members.insert(peer, member);
         if is_first || alone.is_some() {
             let lacking: Vec<PrefixId> = table.iter().filter(|(_, it)| lacks(it)).map(|(id, _)| id).collect();
-            self.export_all(&lacking, table, path_ids, around);
+            let changes = self.export_all(&lacking, table, path_ids, around);
+            self.note_for_others(peer, &changes);
         }
         let all = self.out.by_route();
         if let Some(member) = self.members.get_mut(&peer) {
             all.into_iter().for_each(|id| member.note(id, None));
+        }
+    }
+
+    /// Paths may have gone since the last decision: the members that were here before must hear of it, too.
+    fn note_for_others(&mut self, newcomer: PeerId, changes: &[(OutId, Option<Sent>)]) {
+        let Self { members, out, .. } = self;
+        for member in members.values_mut().filter(|it| it.peer != newcomer) {
+            for (id, former) in changes {
+                let sees = |sent: Option<&Sent>| sent.is_some_and(|it| it.is_visible_to(member.peer));
+                if sees(former.as_ref()) || sees(out.get(*id).ok()) {
+                    member.note(*id, former.as_ref());
+                }
+            }
         }
     }
 
@@ -139,11 +152,11 @@ impl<P: NetPrefix> Group<P> {
     }
 
     /// Lets a member go to another group, with what it holds.
-    pub(crate) fn part(&mut self, peer: PeerId) -> Option<(Member, Vec<(OutId, Sent)>)> {
+    pub(crate) fn part(&mut self, peer: PeerId) -> Option<(Member, Vec<(OutId, Held)>)> {
         let member = self.members.remove(&peer)?;
         let given = self.out.iter().filter(|(id, sent)| sent.is_visible_to(peer) && !member.has_queued(*id));
-        let mut holdings: Vec<(OutId, Sent)> = given.map(|(id, sent)| (id, sent.clone())).collect();
-        holdings.extend(member.queued().filter_map(|(id, sent)| Some((id, sent?.clone()))));
+        let mut holdings: Vec<(OutId, Held)> = given.map(|(id, sent)| (id, Held::Route(sent.clone()))).collect();
+        holdings.extend(member.queued());
         Some((member, holdings))
     }
 
@@ -208,7 +221,7 @@ impl<P: NetPrefix> Group<P> {
     ) {
         let paths = entry.map(|entry| &*entry.paths).unwrap_or_default();
         let mut told = Vec::new();
-        for path in ranked(paths, around.sources).into_iter().take(self.key.max_paths) {
+        for path in around.order.ranked(paths, self.key.max_paths) {
             let Some(prefix) = entry.map(|entry| entry.prefix.into()) else { break };
             let place = path_ids.place(id, path);
             told.push(place);
@@ -248,8 +261,8 @@ impl<P: NetPrefix> Group<P> {
     }
 
     fn export_anew(&mut self, best: &Best, rule: Option<RuleId>, around: &Surroundings<'_>) -> Result<Sent, Withheld> {
-        let next_hop = best.next_hop.and_then(|id| around.next_hops.get(id));
-        let source = around.sources.get(best.source);
+        let next_hop = best.next_hop.and_then(|id| around.order.next_hops.get(id));
+        let source = around.order.sources.get(best.source);
         let recipient = &self.key.recipient;
         let rule = rule.and_then(|id| Some((id, recipient.filter.get(usize::from(id))?)));
         let exported = export(best, next_hop, source, recipient, around.cluster_id, rule)?;

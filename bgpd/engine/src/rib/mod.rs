@@ -16,7 +16,7 @@ pub(crate) use attributes::{Attributes, Interner};
 pub(crate) use decision::{Candidate, Options, decide};
 pub(crate) use next_hops::{KernelRoute, NextHopId, NextHops, Resolution};
 pub(crate) use paths::Paths;
-pub(crate) use selection::{Selector, ranked};
+pub(crate) use selection::{Order, Selector};
 pub(crate) use source::{PeerId, Source, Sources};
 pub(crate) use table::{Best, Entry, Path, PrefixId, Staleness, Table};
 

@@ -13,13 +13,19 @@ use crate::reason::{Refusal, Why};
 /// Greatest weight of a kernel next hop.
 const MAX_WEIGHT: f64 = 256.0;
 
-/// What selection depends on besides the entry.
-pub(crate) struct Selector<'s> {
+/// What the order of paths depends on besides them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'s> {
     pub(crate) sources: &'s Sources,
     pub(crate) next_hops: &'s NextHops,
     pub(crate) options: Options,
-    pub(crate) multipath: Multipath,
     pub(crate) local_as: u32,
+}
+
+/// What selection depends on besides the entry.
+pub(crate) struct Selector<'s> {
+    pub(crate) order: Order<'s>,
+    pub(crate) multipath: Multipath,
     /// The last route over several next hops: the next prefix often has the same, and shares it.
     pub(crate) last_route: Option<KernelRoute>,
 }
@@ -51,7 +57,7 @@ impl Selector<'_> {
 
     /// Sets `why` to the refusal of a path that is no candidate.
     fn is_candidate(&self, path: &mut Path) -> bool {
-        let refusal = path.refusal().or_else(|| match path.next_hop.map(|id| self.next_hops.resolution(id)) {
+        let refusal = path.refusal().or_else(|| match path.next_hop.map(|id| self.order.next_hops.resolution(id)) {
             None | Some(Resolution::Reachable { .. }) => None,
             Some(Resolution::Unreachable) => Some(Refusal::NextHopUnreachable),
             Some(Resolution::Unknown) => Some(Refusal::NextHopUnresolved),
@@ -68,7 +74,7 @@ impl Selector<'_> {
             return (None, None);
         }
         path.why = Why::Best;
-        let fib = path.next_hop.and_then(|id| self.next_hops.route(id)).cloned();
+        let fib = path.next_hop.and_then(|id| self.order.next_hops.route(id)).cloned();
         (Some(Best::of(path)), fib)
     }
 
@@ -80,8 +86,8 @@ impl Selector<'_> {
             }
         }
         let candidates: Vec<Candidate> =
-            eligible.iter().filter_map(|index| paths.get(*index)).map(|path| self.candidate(path)).collect();
-        let decision = decide(&candidates, self.options);
+            eligible.iter().filter_map(|index| paths.get(*index)).map(|path| self.order.candidate(path)).collect();
+        let decision = decide(&candidates, self.order.options);
         for (index, loss) in eligible.iter().zip(&decision.losses) {
             if let Some(path) = paths.get_mut(*index) {
                 path.why = loss.map_or(Why::Best, Why::Lost);
@@ -99,6 +105,41 @@ impl Selector<'_> {
         (Some(chosen), Some(fib))
     }
 
+    /// The kernel route over the paths of equal cost, the best first.
+    fn multipath_route(&mut self, paths: &mut [Path], equal: &[usize]) -> KernelRoute {
+        let best = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.clone());
+        let mut members: Vec<(FibNextHop, Option<f32>)> = Vec::with_capacity(equal.len());
+        for index in equal {
+            let Some(path) = paths.get_mut(*index) else { continue };
+            let same_path = best.as_ref().is_some_and(|it| path.attributes.has_as_path_of(it));
+            if !self.multipath.relax_as_path && !same_path {
+                continue;
+            }
+            let Some([hop]) = path.next_hop.and_then(|id| self.order.next_hops.route(id)).map(|it| &it[..]) else {
+                continue;
+            };
+            let known = members.iter().any(|(it, _)| it == hop);
+            if !known && members.len() < self.multipath.max_paths.max(1) {
+                members.push((*hop, bandwidth(path)));
+                path.multipath = true;
+            }
+        }
+        if members.len() == 1 {
+            paths.iter_mut().for_each(|path| path.multipath = false);
+            let next_hop = equal.first().and_then(|it| paths.get(*it)).and_then(|it| it.next_hop);
+            return next_hop.and_then(|id| self.order.next_hops.route(id)).cloned().unwrap_or_default();
+        }
+        weigh(&mut members);
+        let mut route: Vec<FibNextHop> = members.into_iter().map(|(hop, _)| hop).collect();
+        route.sort_unstable();
+        match &self.last_route {
+            Some(last) if ***last == *route => last.clone(),
+            _ => self.last_route.insert(Arc::new(route.into())).clone(),
+        }
+    }
+}
+
+impl Order<'_> {
     fn candidate(&self, path: &Path) -> Candidate {
         let attributes = path.attributes.summary();
         let source = self.sources.get(path.source);
@@ -124,48 +165,21 @@ impl Selector<'_> {
         }
     }
 
-    /// The kernel route over the paths of equal cost, the best first.
-    fn multipath_route(&mut self, paths: &mut [Path], equal: &[usize]) -> KernelRoute {
-        let best = equal.first().and_then(|it| paths.get(*it)).map(|it| it.attributes.clone());
-        let mut members: Vec<(FibNextHop, Option<f32>)> = Vec::with_capacity(equal.len());
-        for index in equal {
-            let Some(path) = paths.get_mut(*index) else { continue };
-            let same_path = best.as_ref().is_some_and(|it| path.attributes.has_as_path_of(it));
-            if !self.multipath.relax_as_path && !same_path {
-                continue;
-            }
-            let Some([hop]) = path.next_hop.and_then(|id| self.next_hops.route(id)).map(|it| &it[..]) else { continue };
-            let known = members.iter().any(|(it, _)| it == hop);
-            if !known && members.len() < self.multipath.max_paths.max(1) {
-                members.push((*hop, bandwidth(path)));
-                path.multipath = true;
-            }
+    /// The best paths that may be used, at most so many: the best one, the best without it, and so on. A path that is
+    /// better for one speaker is so for the next; with any other order, speakers that tell each other several paths can
+    /// take turns for ever.
+    pub(crate) fn ranked<'p>(&self, paths: &'p [Path], most: usize) -> Vec<&'p Path> {
+        let usable = paths.iter().filter(|path| matches!(path.why, Why::Best | Why::Lost(_)));
+        let (mut left, mut candidates): (Vec<_>, Vec<_>) = usable.map(|path| (path, self.candidate(path))).unzip();
+        let mut ranked = Vec::with_capacity(most.min(left.len()));
+        while ranked.len() < most
+            && let Some(best) = decide(&candidates, self.options).best
+        {
+            candidates.remove(best);
+            ranked.push(left.remove(best));
         }
-        if members.len() == 1 {
-            paths.iter_mut().for_each(|path| path.multipath = false);
-            let next_hop = equal.first().and_then(|it| paths.get(*it)).and_then(|it| it.next_hop);
-            return next_hop.and_then(|id| self.next_hops.route(id)).cloned().unwrap_or_default();
-        }
-        weigh(&mut members);
-        let mut route: Vec<FibNextHop> = members.into_iter().map(|(hop, _)| hop).collect();
-        route.sort_unstable();
-        match &self.last_route {
-            Some(last) if ***last == *route => last.clone(),
-            _ => self.last_route.insert(Arc::new(route.into())).clone(),
-        }
+        ranked
     }
-}
-
-/// The paths that may be used, in the order of the decision, the best first: later losers come earlier.
-pub(crate) fn ranked<'p>(paths: &'p [Path], sources: &Sources) -> Vec<&'p Path> {
-    let rank = |path: &Path| match path.why {
-        Why::Best => Some(0),
-        Why::Lost(loss) => Some(u32::MAX - loss.step as u32),
-        Why::Undecided | Why::Deferred | Why::Refused(_) => None,
-    };
-    let mut usable: Vec<(u32, &Path)> = paths.iter().filter_map(|path| Some((rank(path)?, path))).collect();
-    usable.sort_by_key(|(rank, path)| (*rank, sources.get(path.source).map(|it| it.address), path.path_id));
-    usable.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Link bandwidth in octets per second, if it is a usable number.

@@ -9,6 +9,7 @@ use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::policy::{LongLivedStale, Recipient};
 use crate::prefix::{Family, NetPrefix};
+use crate::rib::{Options, Order};
 use crate::session::Negotiated;
 use crate::wire::NextHop;
 
@@ -17,6 +18,8 @@ struct Joining {
     key: GroupKey,
     member: Member,
     cluster_id: Ipv4Addr,
+    options: Options,
+    local_as: u32,
 }
 
 impl Speaker {
@@ -29,6 +32,8 @@ impl Speaker {
             key: group_key(peer, session, family, self),
             member: Member::new(id, conn, session.enhanced_route_refresh),
             cluster_id: self.config.cluster_id.unwrap_or(self.config.router_id),
+            options: Options { always_compare_med: self.config.always_compare_med },
+            local_as: self.config.local_as,
         };
         match family {
             Family::Ipv4Unicast => joining.join(&mut self.tables.v4, &self.tables.shared, moving),
@@ -65,8 +70,12 @@ impl Joining {
             family.groups.retain(|group| !group.is_empty());
         }
         let around = Surroundings {
-            sources: &shared.sources,
-            next_hops: &shared.next_hops,
+            order: Order {
+                sources: &shared.sources,
+                next_hops: &shared.next_hops,
+                options: self.options,
+                local_as: self.local_as,
+            },
             cluster_id: self.cluster_id,
             peers: &shared.addresses,
             complete: false,

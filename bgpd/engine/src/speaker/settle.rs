@@ -7,7 +7,7 @@ use crate::outbox::Outbox;
 use crate::output::{Event, FibUpdate, InstallResult};
 use crate::prefix::{Family, NetPrefix, Prefix};
 use crate::reason::{Refusal, Why};
-use crate::rib::{Best, Entry, Options, PeerId, PrefixId, Selector, Table};
+use crate::rib::{Best, Entry, Options, Order, PeerId, PrefixId, Selector, Table};
 
 /// What settling one family needs of the speaker.
 struct Settling<'s> {
@@ -161,8 +161,8 @@ impl Settling<'_> {
             return;
         }
         let Shared { sources, next_hops, addresses, .. } = shared;
-        let around =
-            Surroundings { sources, next_hops, cluster_id: self.cluster_id, peers: addresses, complete: self.complete };
+        let order = Order { sources, next_hops, options: self.selector_options, local_as: self.local_as };
+        let around = Surroundings { order, cluster_id: self.cluster_id, peers: addresses, complete: self.complete };
         let FamilyTables { table, groups, path_ids, .. } = family;
         for group in groups.iter_mut() {
             let changed = if group.adds_paths() { &decided } else { &changed };
@@ -178,11 +178,13 @@ impl Settling<'_> {
     /// Decides the dirty entries; returns those whose best path changed.
     fn decide<P: NetPrefix>(&mut self, dirty: &[PrefixId], table: &mut Table<P>, shared: &Shared) -> Vec<PrefixId> {
         let mut selector = Selector {
-            sources: &shared.sources,
-            next_hops: &shared.next_hops,
-            options: self.selector_options,
+            order: Order {
+                sources: &shared.sources,
+                next_hops: &shared.next_hops,
+                options: self.selector_options,
+                local_as: self.local_as,
+            },
             multipath: self.multipath,
-            local_as: self.local_as,
             last_route: None,
         };
         let mut changed = Vec::new();

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use engine::wire::{Community, Notification, encode_notification, frame, keepalive};
-use engine::{Action, Instant, OriginAttributes, Prefix, RouteQuery, RouteTable, SessionState, Speaker};
+use engine::{Action, AddPath, Instant, OriginAttributes, Prefix, RouteQuery, RouteTable, SessionState, Speaker};
 use proptest::prelude::*;
 
 use super::net::{Dice, Net, NodeId};
 use super::{address, full_mesh, open_peer, speaker};
 
-/// Prefix to communities and AS path, as text.
-type Told = BTreeMap<Prefix, String>;
+/// Prefix and Path Identifier (0 without ADD-PATH) to communities and AS path, as text.
+type Told = BTreeMap<(Prefix, u32), String>;
 
 fn told(net: &mut Net, node: NodeId, table: RouteTable) -> Told {
     let query = RouteQuery { table, ..RouteQuery::default() };
     let routes = net.speaker(node).routes(&query);
     let as_text = |it: engine::RouteStatus| {
         let attributes = &it.attributes;
-        (it.prefix, format!("{} {:?} {:?}", attributes.as_path, attributes.communities, it.next_hop))
+        ((it.prefix, it.path_id), format!("{} {:?} {:?}", attributes.as_path, attributes.communities, it.next_hop))
     };
     routes.into_iter().map(as_text).collect()
 }
@@ -84,6 +84,42 @@ fn what_is_said_to_be_advertised_is_what_the_peer_holds() {
             net.cut(wire);
         }
         churn(&mut net, &nodes, 12, 60);
+        net.run_secs(120);
+        assert_consistent(&mut net, &nodes, &format!("seed {seed}, after loss"));
+    }
+}
+
+#[test]
+fn what_is_said_to_be_advertised_is_what_the_peer_holds_with_several_paths_too() {
+    for seed in 0..40 {
+        let mut net = Net::new(seed);
+        let as_numbers: &[u32] =
+            if seed % 2 == 0 { &[65001, 65002, 65003, 65004] } else { &[65001, 65001, 65002, 65003] };
+        let nodes = full_mesh(&mut net, as_numbers);
+        // One path more or less each round: up to three, or the best alone on a session that takes no more.
+        let several = |net: &mut Net| {
+            for (here, there) in (0..4).flat_map(|here| (0..4).map(move |there| (here, there))) {
+                if here != there {
+                    let number = there as u8 + 1;
+                    let mut peer = open_peer(&format!("n{number}"), &address(number), as_numbers[there]);
+                    let receive = !(seed + here as u64).is_multiple_of(3);
+                    peer.add_path = AddPath { receive, send_max: 1 + net.dice.roll(3) as u16 };
+                    net.set_peer(nodes[here], peer);
+                }
+            }
+        };
+        several(&mut net);
+        net.run_secs(10);
+        for round in 0..4 {
+            churn(&mut net, &nodes, 8, 60);
+            several(&mut net);
+            net.run_secs(2);
+            assert_consistent(&mut net, &nodes, &format!("seed {seed}, round {round}"));
+        }
+        for wire in net.live_wires() {
+            net.cut(wire);
+        }
+        churn(&mut net, &nodes, 8, 60);
         net.run_secs(120);
         assert_consistent(&mut net, &nodes, &format!("seed {seed}, after loss"));
     }

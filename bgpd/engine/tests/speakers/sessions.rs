@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::wire::{Capabilities, GracefulRestart, Notification, OpenMessage, encode_open, keepalive};
-use engine::{Action, Diagnosis, DownReason, Event, Family, Instant, PeerConfig, SessionState, Shutdown, Speaker};
+use engine::{
+    Action, Diagnosis, DownReason, Event, ExportPolicy, Family, Instant, OriginAttributes, PeerConfig, SessionState,
+    Shutdown, Speaker,
+};
 
 use super::net::Net;
 use super::{address, full_mesh, open_peer, speaker};
@@ -250,6 +253,39 @@ fn a_peer_that_talks_but_does_not_read_is_given_up_after_the_send_hold_time() {
     }
     assert_eq!(ended, Some((480, DownReason::SendHoldTimerExpired)));
     assert!(!one.peer("n2").unwrap().helping, "a peer that does not read is not restarting");
+}
+
+#[test]
+fn a_policy_that_changes_while_a_table_is_sent_again_takes_back_what_it_must() {
+    let at = |seconds: u64| Instant::new(Duration::from_secs(seconds));
+    let mut one = Speaker::new(speaker(65001, 1), 1, at(0));
+    let mut peer = open_peer("n2", &address(2), 65002);
+    peer.passive = true;
+    one.set_peer(at(0), peer.clone());
+    let (local, remote): (IpAddr, IpAddr) = (address(1).parse().unwrap(), address(2).parse().unwrap());
+    let conn = one.handle_accepted(at(0), (local, 179).into(), (remote, 40000).into(), None).unwrap();
+    // It knows no enhanced refresh: no End-of-RIB of a refresh takes from it what is not sent again.
+    let capabilities =
+        Capabilities { families: vec![Family::Ipv4Unicast], route_refresh: true, ..Capabilities::default() };
+    one.handle_received(at(0), conn, &encode_open(&OpenMessage::new(65002, 90, [10, 0, 0, 2].into(), capabilities)));
+    one.handle_received(at(0), conn, &keepalive());
+    one.originate(at(1), "test", "10.0.0.0/24".parse().unwrap(), OriginAttributes::new("a test"));
+    let sent = |one: &mut Speaker| {
+        let mut octets = Vec::new();
+        while let Some(action) = one.poll_action() {
+            if let Action::Send { bytes, .. } = action {
+                one.handle_sent(at(1), conn, bytes.len());
+                octets.extend_from_slice(&bytes);
+            }
+        }
+        octets
+    };
+    let has = |octets: &[u8], update: &[u8]| octets.windows(update.len()).any(|it| it == update);
+    let (announced, withdrawn) = ([24, 10, 0, 0], [0, 4, 24, 10, 0, 0, 0, 0]);
+    assert!(has(&sent(&mut one), &announced));
+    assert!(one.resend(at(2), "n2"));
+    one.set_peer(at(2), PeerConfig { export: ExportPolicy::Reject, ..peer });
+    assert!(has(&sent(&mut one), &withdrawn), "the peer keeps what it may not have any more");
 }
 
 #[test]

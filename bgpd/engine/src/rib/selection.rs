@@ -11,7 +11,7 @@ use crate::prefix::NetPrefix;
 use crate::reason::{Refusal, Why};
 
 /// Greatest weight of a kernel next hop.
-const MAX_WEIGHT: f64 = 256.0;
+const MAX_WEIGHT: f64 = 255.0;
 
 /// What the order of paths depends on besides them.
 #[derive(Debug, Clone, Copy)]

@@ -73,7 +73,7 @@ pub struct FibNextHop {
     pub interface: Option<u32>,
     /// The gateway is on-link whatever the interface's addresses say.
     pub onlink: bool,
-    /// Share of the traffic, 1 to 256.
+    /// Share of the traffic, 1 to 255.
     pub weight: u16,
 }
 

@@ -9,6 +9,7 @@ mod configuration;
 mod drain;
 mod filters;
 mod guards;
+mod hops;
 mod large_table;
 mod long_lived;
 mod node_status;
@@ -44,6 +45,7 @@ fn main() {
         filters::labs(),
         guards::labs(),
         static_file::labs(),
+        hops::labs(),
         large_table::labs(),
         long_lived::labs(),
         node_status::labs(),

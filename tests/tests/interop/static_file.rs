@@ -56,7 +56,7 @@ fn followed(lab: &Lab) -> Result<()> {
     let file = File(ours.directory().join("tortie/bgpd.yaml"));
     let right = file.text()?;
     file.write(&right.replace("holdTime: ", "holdTime: 2 # "))?;
-    let complaint = "peers[0].holdTime: 2; allowed: 0, or 3 to 65535 seconds";
+    let complaint = "peers[0].holdTime: 2s; allowed: 0, or 3 to 65535 seconds";
     wait_until("the complaint", SOON, || Ok(status.run(&["show", "peers"])?.1.contains(complaint)))?;
     ensure!(since(&status)? == established, "a wrong file reset the session");
     bird.wait_route("203.0.113.128/25", &[our_v4], SOON)?;

@@ -82,22 +82,26 @@ pub(super) fn blocks(worker: &Worker) -> Result<Vec<(String, IpAddr)>> {
     Ok(own.map(|prefix| if prefix.contains(':') { (prefix, v6) } else { (prefix, v4) }).collect())
 }
 
-impl Three<'_> {
-    /// Waits until every node's kernel leads to the blocks of every other.
-    fn wait_routes(&self) -> Result<()> {
-        for owner in &self.workers {
-            let mut found = Vec::new();
-            wait_until(&format!("a block per family on {}", owner.node().name()), SOON, || {
-                found = blocks(owner)?;
-                Ok(found.len() == 2)
-            })?;
-            for other in self.workers.iter().filter(|other| other.node().name() != owner.node().name()) {
-                for (block, next_hop) in &found {
-                    status(other).wait_kernel(block, &[*next_hop])?;
-                }
+/// Waits until every node's kernel leads to the blocks of every other.
+pub(super) fn wait_routes(workers: &[Worker]) -> Result<()> {
+    for owner in workers {
+        let mut found = Vec::new();
+        wait_until(&format!("a block per family on {}", owner.node().name()), SOON, || {
+            found = blocks(owner)?;
+            Ok(found.len() == 2)
+        })?;
+        for other in workers.iter().filter(|other| other.node().name() != owner.node().name()) {
+            for (block, next_hop) in &found {
+                status(other).wait_kernel(block, &[*next_hop])?;
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+impl Three<'_> {
+    fn wait_routes(&self) -> Result<()> {
+        wait_routes(&self.workers)
     }
 
     fn wait_no_routes(&self, node: &Node) -> Result<()> {

@@ -16,7 +16,7 @@ use tests::{
     test,
 };
 
-use super::cluster::{POOLS, blocks, status};
+use super::cluster::{POOLS, status, wait_routes};
 
 /// Number of the first node on the switch.
 const FIRST: u8 = 11;
@@ -81,21 +81,8 @@ impl<'lab> Nodes<'lab> {
         Ok(())
     }
 
-    /// Waits until every node's kernel leads to the blocks of every other.
     fn wait_routes(&self) -> Result<()> {
-        for owner in &self.workers {
-            let mut found = Vec::new();
-            wait_until(&format!("a block per family on {}", owner.node().name()), SOON, || {
-                found = blocks(owner)?;
-                Ok(found.len() == 2)
-            })?;
-            for other in self.workers.iter().filter(|other| other.node().name() != owner.node().name()) {
-                for (block, next_hop) in &found {
-                    status(other).wait_kernel(block, &[*next_hop])?;
-                }
-            }
-        }
-        Ok(())
+        wait_routes(&self.workers)
     }
 
     /// Pings between the pods of every two of these nodes: the answer takes the way back.
